@@ -1,0 +1,114 @@
+//! Taking a tree of failures apart, leaf by leaf, without recursion.
+
+use super::{ErrorGroup, Failure, carrier};
+
+/// One level of the tree that is being split.
+struct Level<E: 'static> {
+    /// The group of this level, emptied; `rest` gets its `more`.
+    frame: ErrorGroup<E>,
+    /// The failure of the level above that holds this group, emptied; `None` at the root.
+    holder: Option<Failure<E>>,
+    todo: std::vec::IntoIter<Failure<E>>,
+    chosen: Vec<Failure<E>>,
+    rest: Vec<Failure<E>>,
+}
+
+impl<E: 'static> Level<E> {
+    fn new(mut group: ErrorGroup<E>, holder: Option<Failure<E>>) -> Self {
+        let todo = std::mem::take(&mut group.0.failures).into_iter();
+        Self { frame: group, holder, todo, chosen: Vec::new(), rest: Vec::new() }
+    }
+
+    fn sides(self) -> (Option<ErrorGroup<E>>, Option<ErrorGroup<E>>, Option<Failure<E>>) {
+        let more = self.frame.more();
+        let side = |failures: Vec<Failure<E>>, more| {
+            (!failures.is_empty() || more > 0).then(|| self.frame.with_failures(failures, more))
+        };
+        (side(self.chosen, 0), side(self.rest, more), self.holder)
+    }
+}
+
+pub(super) fn split<E: 'static>(
+    group: ErrorGroup<E>,
+    mut predicate: impl FnMut(&Failure<E>) -> bool,
+) -> (Option<ErrorGroup<E>>, Option<ErrorGroup<E>>) {
+    if group.is_cancelled() {
+        return (None, Some(group));
+    }
+    let mut levels = vec![Level::new(group, None)];
+    loop {
+        let level = levels.last_mut().expect("the root returns");
+        let Some(mut failure) = level.todo.next() else {
+            let (chosen, rest, holder) = levels.pop().expect("looked at above").sides();
+            let (Some(holder), Some(above)) = (holder, levels.last_mut()) else {
+                return (chosen, rest);
+            };
+            close(above, holder, chosen, rest);
+            continue;
+        };
+        match take_nested(&mut failure) {
+            Some(nested) => levels.push(Level::new(nested, Some(failure))),
+            None if predicate(&failure) => level.chosen.push(failure),
+            None => level.rest.push(failure),
+        }
+    }
+}
+
+/// Puts the two sides of a nested group back into the level above. The holder, with whatever context is
+/// around the group in it, goes with the rest, or with the chosen where there is no rest.
+fn close<E: 'static>(
+    above: &mut Level<E>,
+    mut holder: Failure<E>,
+    chosen: Option<ErrorGroup<E>>,
+    rest: Option<ErrorGroup<E>>,
+) {
+    match (chosen, rest) {
+        (Some(chosen), Some(rest)) => {
+            let error = carrier::wrap(chosen).unwrap_or_else(|_| unreachable!("nesting needs a carrier"));
+            above.chosen.push(holder.with_error(error));
+            refill(&mut holder, rest);
+            above.rest.push(holder);
+        }
+        (Some(chosen), None) => {
+            refill(&mut holder, chosen);
+            above.chosen.push(holder);
+        }
+        (None, Some(rest)) => {
+            refill(&mut holder, rest);
+            above.rest.push(holder);
+        }
+        (None, None) => {}
+    }
+}
+
+/// Takes the failures out of the group nested in this one; an empty (cancelled) group is a leaf.
+fn take_nested<E: 'static>(failure: &mut Failure<E>) -> Option<ErrorGroup<E>> {
+    let nested = failure.error_mut().and_then(carrier::nested_mut)?;
+    if nested.is_empty() {
+        return None;
+    }
+    let failures = std::mem::take(&mut nested.0.failures);
+    Some(nested.with_failures(failures, nested.more()))
+}
+
+fn refill<E: 'static>(holder: &mut Failure<E>, mut group: ErrorGroup<E>) {
+    let nested = holder.error_mut().and_then(carrier::nested_mut).expect("taken from here");
+    nested.0.failures = std::mem::take(&mut group.0.failures);
+    nested.0.more = group.0.more;
+}
+
+pub(super) fn into_leaves<E: 'static>(group: ErrorGroup<E>) -> Vec<Failure<E>> {
+    let mut leaves = Vec::new();
+    let mut levels = vec![group.into_failures().into_iter()];
+    while let Some(level) = levels.last_mut() {
+        let Some(mut failure) = level.next() else {
+            levels.pop();
+            continue;
+        };
+        match take_nested(&mut failure) {
+            Some(nested) => levels.push(nested.into_failures().into_iter()),
+            None => leaves.push(failure),
+        }
+    }
+    leaves
+}

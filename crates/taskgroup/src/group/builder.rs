@@ -1,0 +1,181 @@
+//! The settings of a group.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+
+use super::{ScopeBody, TaskGroup, scope};
+use crate::error::ErrorGroup;
+use crate::tree::OnDropWait;
+
+/// What the first failure does to the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// It cancels the body and every sibling (R7).
+    #[default]
+    Cancel,
+    /// The others go on; every failure is reported at exit.
+    Continue,
+}
+
+/// What a panic in a task or in the body does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnPanic {
+    /// It cancels everybody; when all have ended, the first payload is resumed in the host (R10).
+    #[default]
+    Resume,
+    /// It is a failure like an error: see [`Failure::panic`](crate::Failure::panic).
+    Collect,
+}
+
+/// What dropping the group waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDrop {
+    /// Until no future of the group is alive (R2).
+    #[default]
+    Wait,
+    /// For nothing: a task that is being polled elsewhere is cancelled, and dropped when that poll returns.
+    Abandon,
+}
+
+pub(crate) type TreatAsCancelled<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
+
+pub(crate) struct Settings<E> {
+    pub(super) name: Option<Cow<'static, str>>,
+    pub(super) on_failure: OnFailure,
+    pub(super) on_panic: OnPanic,
+    pub(super) on_drop: OnDropWait,
+    pub(super) max_failures: usize,
+    pub(super) treat_as_cancelled: Option<TreatAsCancelled<E>>,
+}
+
+impl<E> Default for Settings<E> {
+    fn default() -> Self {
+        Self {
+            name: None,
+            on_failure: OnFailure::default(),
+            on_panic: OnPanic::default(),
+            on_drop: OnDropWait::Wait,
+            max_failures: 64,
+            treat_as_cancelled: None,
+        }
+    }
+}
+
+/// The settings of a group to be: from [`TaskGroup::builder`], ended by [`build`](Self::build) or [`scope`](Self::scope).
+#[must_use = "settings do nothing until `build` or `scope` is called"]
+pub struct Builder<E = crate::Error> {
+    settings: Settings<E>,
+}
+
+impl<E: Send + 'static> Builder<E> {
+    pub(crate) fn new() -> Self {
+        Self { settings: Settings::default() }
+    }
+
+    /// The group's name in errors, causes and paths.
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.settings.name = Some(name.into());
+        self
+    }
+
+    /// What the first failure does to the others. Default: it cancels them.
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.settings.on_failure = on_failure;
+        self
+    }
+
+    /// What a panic does. Default: it is resumed in the host when all have ended.
+    pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
+        self.settings.on_panic = on_panic;
+        self
+    }
+
+    /// What dropping the group waits for. Default: until no future of the group is alive.
+    pub fn on_drop(mut self, on_drop: OnDrop) -> Self {
+        self.settings.on_drop = match on_drop {
+            OnDrop::Wait => OnDropWait::Wait,
+            OnDrop::Abandon => OnDropWait::Abandon,
+        };
+        self
+    }
+
+    /// How many failures are stored; the rest is counted in [`ErrorGroup::more`]. Default 64. A panic that
+    /// is to be resumed is stored in any case.
+    pub fn max_failures(mut self, max_failures: usize) -> Self {
+        self.settings.max_failures = max_failures;
+        self
+    }
+
+    /// Which errors of a *cancelled* task mean "I was cancelled" and are no failures (R9), beside those that
+    /// are or carry [`Cancelled`](crate::Cancelled).
+    ///
+    /// ```
+    /// # use taskgroup::TaskGroup;
+    /// # use std::io;
+    /// let group: TaskGroup<io::Error> = TaskGroup::builder()
+    ///     .treat_as_cancelled(|error: &io::Error| error.kind() == io::ErrorKind::Interrupted)
+    ///     .build();
+    /// # drop(group);
+    /// ```
+    pub fn treat_as_cancelled(
+        mut self,
+        predicate: impl Fn(&E) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.treat_as_cancelled = Some(Box::new(predicate));
+        self
+    }
+
+    /// Opens the group.
+    #[track_caller]
+    pub fn build(self) -> TaskGroup<E> {
+        TaskGroup::open(self.settings, Location::caller())
+    }
+
+    /// Opens the group around a closure: [`scope`](crate::scope()) with these settings.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), taskgroup::ErrorGroup> {
+    /// use taskgroup::TaskGroup;
+    /// let answer = TaskGroup::builder().name("answers").scope(async |tg| {
+    ///     Ok(tg.spawn(async { Ok(42) }).await?)
+    /// });
+    /// assert_eq!(answer.await?, 42);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`scope`](crate::scope()).
+    ///
+    /// # Panics
+    ///
+    /// As [`scope`](crate::scope()).
+    #[track_caller]
+    pub fn scope<T, F>(
+        self,
+        body: F,
+    ) -> impl Future<Output = Result<T, ErrorGroup<E>>> + Send + use<T, F, E>
+    where
+        F: for<'a> ScopeBody<'a, T, E, Fut: Send> + Send,
+        T: Send,
+    {
+        scope::scope_with(self.settings, body, Location::caller())
+    }
+}
+
+impl<E> fmt::Debug for Builder<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.settings.name)
+            .field("on_failure", &self.settings.on_failure)
+            .field("on_panic", &self.settings.on_panic)
+            .field("on_drop", &self.settings.on_drop)
+            .field("max_failures", &self.settings.max_failures)
+            .finish_non_exhaustive()
+    }
+}

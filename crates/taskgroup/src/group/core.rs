@@ -1,0 +1,372 @@
+//! The shared heart of a group: its node, its settings, its ledger of failures, and its two ends.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::OnceLock;
+use std::task::{Poll, Waker};
+
+use tokio::runtime::Handle;
+
+use super::builder::{OnFailure, OnPanic, Settings};
+use crate::error::{self, Failure};
+use crate::lost;
+use crate::sync::{Arc, Mutex, lock};
+use crate::task::{Problem, Reporter};
+use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind, NodeRef};
+
+pub(crate) struct GroupCore<E> {
+    node: Node,
+    settings: Settings<E>,
+    runtime: OnceLock<Handle>,
+    ledger: Mutex<Ledger<E>>,
+}
+
+struct Ledger<E> {
+    stage: Stage,
+    failures: Vec<Failure<E>>,
+    more: usize,
+    panicked: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// May be run.
+    Open,
+    /// `run` or `join` has been polled.
+    Running,
+    /// Exited or dropped; the failures have been taken.
+    Ended,
+}
+
+/// What a group's exit finds.
+pub(super) struct Account<E> {
+    pub(super) failures: Vec<Failure<E>>,
+    pub(super) more: usize,
+    pub(super) cause: Option<CancelCause>,
+}
+
+impl<E: Send + 'static> GroupCore<E> {
+    pub(super) fn open(mut settings: Settings<E>, location: &'static Location<'static>) -> Arc<Self> {
+        let name = settings.name.take();
+        let runtime = OnceLock::new();
+        if let Ok(handle) = Handle::try_current() {
+            let _ = runtime.set(handle);
+        }
+        let ledger =
+            Ledger { stage: Stage::Open, failures: Vec::new(), more: 0, panicked: false };
+        let node = Node::new(NodeKind::Group, name, location);
+        let core = Arc::new(Self { node, settings, runtime, ledger: Mutex::new(ledger) });
+        if let Some(region) = tree::with_current(|node| node.cloned()) {
+            tree::attach_group(&region, &core.member());
+        }
+        core
+    }
+
+    pub(super) fn member(self: &Arc<Self>) -> NodeRef {
+        Arc::clone(self) as NodeRef
+    }
+
+    /// The runtime that polls the children: that in which the group was made, or else first used.
+    #[track_caller]
+    pub(super) fn runtime(&self) -> &Handle {
+        if let Some(runtime) = self.runtime.get() {
+            return runtime;
+        }
+        match Handle::try_current() {
+            Ok(handle) => self.runtime.get_or_init(|| handle),
+            Err(_) => panic!(
+                "a task was spawned into {} outside a tokio runtime, and the group was made outside one \
+                 too: make the group inside `#[tokio::main]`, `Runtime::block_on` or `Handle::enter`; \
+                 then its spawners work from every thread",
+                self.node.info()
+            ),
+        }
+    }
+
+    pub(super) fn cancel(self: &Arc<Self>, message: Option<Cow<'static, str>>) {
+        if !self.node.is_closed() {
+            let cause = CancelCause::new(CancelReason::Requested(message), self.node.info());
+            tree::cancel(&self.member(), cause);
+        }
+    }
+
+    pub(super) async fn wait_idle(&self) {
+        std::future::poll_fn(|cx| {
+            if tree::is_cancelled() || self.node.watch_ordinary(cx.waker()) > 0 {
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.ledger).stage == Stage::Ended
+    }
+
+    /// Enters a failure, and cancels the group for it where the settings say so.
+    pub(super) fn record(this: &NodeRef, core: &Self, child: &Node, problem: Problem<E>) {
+        let panicked = matches!(problem, Problem::Panic(_));
+        let failure = Failure::new(problem, child.info(), tree::path_of(child));
+        let mut ledger = lock(&core.ledger);
+        let refused = if ledger.stage == Stage::Ended {
+            Some((failure, true))
+        } else if ledger.failures.len() < core.settings.max_failures || (panicked && !ledger.panicked) {
+            ledger.panicked |= panicked;
+            ledger.failures.push(failure);
+            None
+        } else {
+            ledger.more += 1;
+            Some((failure, false))
+        };
+        drop(ledger);
+        if let Some((failure, unheard)) = refused {
+            if unheard {
+                log_lost(failure);
+            }
+        }
+        core.node.set_undelivered();
+        let resumes = panicked && core.settings.on_panic == OnPanic::Resume;
+        if resumes || core.settings.on_failure == OnFailure::Cancel {
+            let reason = match panicked {
+                true => CancelReason::SiblingPanicked(child.info()),
+                false => CancelReason::SiblingFailed(child.info()),
+            };
+            tree::cancel(this, CancelCause::new(reason, core.node.info()));
+        }
+    }
+
+    fn means_cancelled(&self, error: &E) -> bool {
+        error::means_cancelled(error)
+            || self.settings.treat_as_cancelled.as_ref().is_some_and(|means| means(error))
+    }
+
+    /// The group is being run: moves it under the node that polls it (R4).
+    #[track_caller]
+    pub(super) fn begin_run(self: &Arc<Self>) {
+        let before = std::mem::replace(&mut lock(&self.ledger).stage, Stage::Running);
+        match before {
+            Stage::Open => {}
+            Stage::Running | Stage::Ended => {
+                lock(&self.ledger).stage = before;
+                panic!(
+                    "{} (made at {}) was run a second time: a group is run or joined once",
+                    self.node.info(),
+                    self.node.location()
+                );
+            }
+        }
+        if let Ok(handle) = Handle::try_current() {
+            let _ = self.runtime.set(handle);
+        }
+        self.node.set_running();
+        self.move_under_current();
+    }
+
+    #[track_caller]
+    fn move_under_current(self: &Arc<Self>) {
+        let current = tree::with_current(|node| node.cloned());
+        let former = self.node.parent();
+        let same = match (&current, &former) {
+            (Some(current), Some(former)) => Arc::ptr_eq(current, former),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
+            return;
+        }
+        if self.node.live() > 0 && self.is_above(current.clone()) {
+            panic!(
+                "{} (made at {}) was run or joined inside one of its own tasks, which would wait for itself",
+                self.node.info(),
+                self.node.location()
+            );
+        }
+        drop(tree::detach(&self.node));
+        if let Some(region) = current {
+            tree::attach_group(&region, &self.member());
+        }
+    }
+
+    fn is_above(self: &Arc<Self>, mut next: Option<NodeRef>) -> bool {
+        while let Some(node) = next {
+            if std::ptr::eq(node.node(), &self.node) {
+                return true;
+            }
+            next = node.node().parent();
+        }
+        false
+    }
+
+    /// One step towards exit, the body having ended. True: closed, with nobody left.
+    pub(super) fn poll_exit(self: &Arc<Self>, waker: &Waker) -> bool {
+        loop {
+            let adopted = self.node.members_of(Hold::Nested);
+            let busy = adopted.iter().filter(|group| tree::is_busy(group, waker)).count();
+            if self.node.watch_ordinary(waker) > 0 || busy > 0 {
+                return false;
+            }
+            // Who may not keep the group open is told that it is over: background children, and adopted
+            // groups, which would otherwise take new tasks after this exit.
+            let mut told = false;
+            let ending = self.node.members_of(Hold::Background).into_iter().chain(adopted);
+            for member in ending.filter(|member| !member.node().is_cancelled()) {
+                let cause = CancelCause::new(CancelReason::GroupEnded, self.node.info());
+                tree::cancel(&member, cause);
+                told = true;
+            }
+            if told {
+                continue;
+            }
+            if self.node.watch_live(waker) > 0 {
+                return false;
+            }
+            if self.node.try_close() {
+                return true;
+            }
+        }
+    }
+
+    /// Whether exit has something to tell although nobody has a value: a failure.
+    pub(super) fn has_failures(&self) -> bool {
+        let ledger = lock(&self.ledger);
+        !ledger.failures.is_empty() || ledger.more > 0
+    }
+
+    /// Takes the ledger and leaves the tree. Resumes a panic where the settings say so (R10).
+    pub(super) fn settle(self: &Arc<Self>) -> Account<E> {
+        let account = self.take_ledger();
+        for adopted in self.node.members_snapshot() {
+            drop(tree::detach(adopted.node()));
+        }
+        drop(tree::detach(&self.node));
+        match self.settings.on_panic {
+            OnPanic::Collect => account,
+            OnPanic::Resume => resume_first_panic(account),
+        }
+    }
+
+    fn take_ledger(&self) -> Account<E> {
+        let mut ledger = lock(&self.ledger);
+        ledger.stage = Stage::Ended;
+        let (failures, more) = (std::mem::take(&mut ledger.failures), ledger.more);
+        drop(ledger);
+        self.node.clear_running();
+        Account { failures, more, cause: self.node.cause() }
+    }
+
+    /// The end by drop (R2): nothing of the group is alive when this returns, but for what R2 excepts.
+    pub(super) fn end_by_drop(self: &Arc<Self>) {
+        if self.has_ended() {
+            return;
+        }
+        let cause = CancelCause::new(CancelReason::GroupDropped, self.node.info());
+        tree::drop_subtree(&self.member(), cause, self.settings.on_drop);
+        self.node.close();
+        let home = tree::enclosing_group(self.node.parent());
+        let body = self.node.body();
+        let inside_body = body.iter().flat_map(|body| body.node().members_snapshot());
+        for left in inside_body.chain(self.node.members_snapshot()) {
+            leave_to(left, home.as_ref());
+        }
+        drop(body.map(|body| tree::detach(body.node())));
+        let account = self.take_ledger();
+        drop(tree::detach(&self.node));
+        account.failures.into_iter().for_each(log_lost);
+        if account.more > 0 {
+            lost::report(format_args!(
+                "{} more failures of {}, which was dropped",
+                account.more,
+                self.node.info()
+            ));
+        }
+    }
+
+    pub(super) fn debug(&self, title: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(title)
+            .field("group", &self.node.info())
+            .field("len", &self.node.live())
+            .field("cancelled", &self.node.is_cancelled())
+            .finish()
+    }
+}
+
+/// What a drop could not end goes to the enclosing group, whose exit waits for it (R2).
+fn leave_to(left: NodeRef, home: Option<&NodeRef>) {
+    let hold = match left.node().kind() {
+        NodeKind::Body => return,
+        NodeKind::Group => Hold::Nested,
+        _ => Hold::Ordinary,
+    };
+    match home {
+        Some(home) => tree::rehome(&left, home, hold),
+        None => {
+            if left.node().kind() == NodeKind::Blocking && !left.node().is_closed() {
+                lost::report(format_args!(
+                    "{} (spawned at {}) is still running: its group was dropped, its token is cancelled, \
+                     and no enclosing group waits for it",
+                    left.node().info(),
+                    left.node().location()
+                ));
+            }
+        }
+    }
+}
+
+fn resume_first_panic<E: 'static>(mut account: Account<E>) -> Account<E> {
+    let Some(first) = account.failures.iter().position(|failure| failure.panic().is_some()) else {
+        return account;
+    };
+    let panic = account.failures.remove(first).into_panic();
+    account.failures.into_iter().for_each(log_lost);
+    match panic {
+        Ok(panic) => panic.resume(),
+        Err(_) => unreachable!("found by being a panic"),
+    }
+}
+
+/// Logs a failure that nobody can be told of. `E` need not be printable; where it carries a text, it is shown.
+fn log_lost<E: 'static>(failure: Failure<E>) {
+    let what = error::text(&failure);
+    lost::report(format_args!("a failure that nobody can be told of: {what} (in {})", failure.path()));
+    // Dropped here, outside every lock; a destructor that panics is the user's own last word.
+    drop(failure);
+}
+
+impl<E: Send + 'static> Member for GroupCore<E> {
+    fn node(&self) -> &Node {
+        &self.node
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// How the cells of a `TaskGroup<E>` reach their group.
+pub(super) struct ToGroup<E>(PhantomData<fn(E)>);
+
+impl<E: Send + 'static> Reporter for ToGroup<E> {
+    type Error = E;
+
+    fn report(parent: Option<&NodeRef>, child: &Node, problem: Problem<E>) {
+        match parent.and_then(|parent| Some((parent, core_of::<E>(parent)?))) {
+            Some((parent, core)) => GroupCore::record(parent, core, child, problem),
+            None => log_lost(Failure::new(problem, child.info(), tree::path_of(child))),
+        }
+    }
+
+    fn means_cancelled(parent: Option<&NodeRef>, error: &E) -> bool {
+        match parent.and_then(core_of::<E>) {
+            Some(core) => core.means_cancelled(error),
+            None => error::means_cancelled(error),
+        }
+    }
+}
+
+fn core_of<E: Send + 'static>(parent: &NodeRef) -> Option<&GroupCore<E>> {
+    parent.as_any().downcast_ref()
+}

@@ -1,0 +1,153 @@
+//! The future of `run`: the body, then the exit.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+use super::core::{GroupCore, ToGroup};
+use super::region::{Body, BodyEnd};
+use crate::error::ErrorGroup;
+use crate::sync::Arc;
+use crate::task::{Problem, Reporter, hand_over_groups};
+use crate::tree::{self, Member, NodeRef};
+
+pin_project! {
+    /// The future of [`TaskGroup::run`](super::TaskGroup::run).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops every task of the group before the drop returns.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Run<'g, F, T, E>
+    where
+        E: Send,
+        E: 'static,
+    {
+        core: &'g Arc<GroupCore<E>>,
+        #[pin]
+        future: Option<F>,
+        phase: Phase<T>,
+        location: &'static Location<'static>,
+        value: PhantomData<fn() -> T>,
+    }
+
+    impl<F, T, E: Send> PinnedDrop for Run<'_, F, T, E> {
+        fn drop(this: Pin<&mut Self>) {
+            match this.phase {
+                Phase::New | Phase::Done => {}
+                Phase::Body(_) | Phase::Exit(_) => this.core.end_by_drop(),
+            }
+        }
+    }
+}
+
+enum Phase<T> {
+    New,
+    Body(Arc<Body>),
+    /// The body has ended, with a value if it returned one.
+    Exit(Option<T>),
+    Done,
+}
+
+impl<'g, F, T, E> Run<'g, F, T, E>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Send + 'static,
+{
+    pub(super) fn new(
+        core: &'g Arc<GroupCore<E>>,
+        body: F,
+        location: &'static Location<'static>,
+    ) -> Self {
+        Self { core, future: Some(body), phase: Phase::New, location, value: PhantomData }
+    }
+}
+
+impl<F, T, E> Future for Run<'_, F, T, E>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Send + 'static,
+{
+    type Output = Result<T, ErrorGroup<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let first = matches!(this.phase, Phase::New);
+        loop {
+            match this.phase {
+                Phase::New => {
+                    this.core.begin_run();
+                    *this.phase = Phase::Body(Body::open(&this.core.member(), this.location));
+                }
+                Phase::Body(body) => {
+                    let end = ready!(body.poll(this.future.as_mut(), cx, first));
+                    let value = end_body(this.core, body, end);
+                    *this.phase = Phase::Exit(value);
+                }
+                Phase::Exit(value) => {
+                    if !this.core.poll_exit(cx.waker()) {
+                        return Poll::Pending;
+                    }
+                    // A wait in a cancelled host does not complete; only failures are delivered to it (R9, R12).
+                    let completes = !tree::is_cancelled() || (first && value.is_some());
+                    if !completes && !this.core.has_failures() {
+                        return Poll::Pending;
+                    }
+                    let value = value.take();
+                    *this.phase = Phase::Done;
+                    return Poll::Ready(exit(this.core, value));
+                }
+                Phase::Done => panic!("the future of `run` was polled after it had completed"),
+            }
+        }
+    }
+}
+
+/// Enters the body's end in the books. Returns its value.
+fn end_body<T, E: Send + 'static>(
+    core: &Arc<GroupCore<E>>,
+    body: &Arc<Body>,
+    end: BodyEnd<Result<T, E>>,
+) -> Option<T> {
+    let group: NodeRef = core.member();
+    let node = body.node();
+    let value = match end {
+        BodyEnd::Returned(Ok(value)) => Some(value),
+        BodyEnd::Returned(Err(error)) => {
+            if !(node.is_cancelled() && ToGroup::means_cancelled(Some(&group), &error)) {
+                ToGroup::report(Some(&group), node, Problem::Error(error));
+            }
+            None
+        }
+        BodyEnd::Panicked(panic) => {
+            ToGroup::<E>::report(Some(&group), node, Problem::Panic(panic));
+            None
+        }
+        BodyEnd::Cut => None,
+    };
+    hand_over_groups(node, Some(&group));
+    drop(tree::detach(node));
+    value
+}
+
+fn exit<T, E: Send + 'static>(
+    core: &Arc<GroupCore<E>>,
+    value: Option<T>,
+) -> Result<T, ErrorGroup<E>> {
+    let account = core.settle();
+    match value {
+        Some(value) if account.failures.is_empty() && account.more == 0 => Ok(value),
+        _ => Err(ErrorGroup::new(core.node().info(), account.failures, account.more, account.cause)),
+    }
+}
+
+impl<F, T, E: Send + 'static> fmt::Debug for Run<'_, F, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.core.debug("Run", f)
+    }
+}

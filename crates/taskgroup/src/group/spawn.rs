@@ -1,0 +1,159 @@
+//! Putting a child into a group: register, place, check again.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+
+use super::blocking::BlockingCall;
+use super::core::{GroupCore, ToGroup};
+use super::token::CancelToken;
+use crate::sync::Arc;
+use crate::task::{Ended, Task, TaskCell, place, place_blocking};
+use crate::tree::{self, CancelCause, Hold, Member, Node, NodeKind, NodeRef, OnDropWait};
+
+/// How a child is spawned.
+pub(super) struct Options {
+    pub(super) name: Option<Cow<'static, str>>,
+    pub(super) background: bool,
+    pub(super) eager: bool,
+    pub(super) location: &'static Location<'static>,
+}
+
+impl Options {
+    pub(super) fn new(location: &'static Location<'static>) -> Self {
+        Self { name: None, background: false, eager: false, location }
+    }
+
+    fn hold(&self) -> Hold {
+        if self.background { Hold::Background } else { Hold::Ordinary }
+    }
+}
+
+impl<E: Send + 'static> GroupCore<E> {
+    #[track_caller]
+    pub(super) fn spawn<F, T>(self: &Arc<Self>, future: F, options: Options) -> Task<T>
+    where
+        F: Future + Send + 'static,
+        F::Output: Into<Ended<T, E>>,
+        T: Send + 'static,
+    {
+        self.runtime();
+        let (hold, eager) = (options.hold(), options.eager);
+        let node = Node::new(NodeKind::Task, options.name, options.location);
+        let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future);
+        match self.admit(&cell, hold) {
+            Ok(()) => self.place(&cell, eager),
+            Err(cause) => bear_cancelled(&cell, cause),
+        }
+        Task::new(cell)
+    }
+
+    #[track_caller]
+    pub(super) fn try_spawn<F, T>(
+        self: &Arc<Self>,
+        future: F,
+        options: Options,
+    ) -> Result<Task<T>, TrySpawnError<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.runtime();
+        let (hold, eager) = (options.hold(), options.eager);
+        let node = Node::new(NodeKind::Task, options.name, options.location);
+        let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future);
+        match self.admit(&cell, hold) {
+            Ok(()) => {
+                self.place(&cell, eager);
+                Ok(Task::new(cell))
+            }
+            Err(cause) => Err(TrySpawnError { future: cell.into_future(), cause }),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn spawn_blocking<F, T>(self: &Arc<Self>, closure: F, options: Options) -> Task<T>
+    where
+        F: FnOnce(&CancelToken) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.runtime();
+        let hold = options.hold();
+        let node = Node::new(NodeKind::Blocking, options.name, options.location);
+        let cell = TaskCell::<_, T, ToGroup<E>>::new(node, BlockingCall::new(closure));
+        match self.admit(&cell, hold) {
+            Ok(()) => place_blocking(self.runtime(), Arc::clone(&cell)),
+            Err(cause) => bear_cancelled(&cell, cause),
+        }
+        Task::new(cell)
+    }
+
+    fn admit<M: Member>(self: &Arc<Self>, cell: &Arc<M>, hold: Hold) -> Result<(), CancelCause> {
+        let member = Arc::clone(cell) as NodeRef;
+        Node::admit(&self.member(), &member, hold)
+    }
+
+    fn place<F, T>(&self, cell: &Arc<TaskCell<F, T, ToGroup<E>>>, eager: bool)
+    where
+        F: Future + Send + 'static,
+        F::Output: Into<Ended<T, E>>,
+        T: Send + 'static,
+    {
+        if eager {
+            // Registered already: a cancel that comes while it is polled finds it, and the poll ends with
+            // a look at the mark.
+            cell.poll_eagerly();
+        }
+        place(self.runtime(), Arc::clone(cell));
+    }
+}
+
+/// A child that was refused: never polled, its future dropped before `spawn` returns (R5).
+fn bear_cancelled<M: Member>(cell: &Arc<M>, cause: CancelCause) {
+    let member = Arc::clone(cell) as NodeRef;
+    tree::cancel(&member, cause);
+    member.drop_now(OnDropWait::Wait);
+}
+
+pub(super) async fn into_error<T, X, E>(
+    future: impl Future<Output = Result<T, X>>,
+) -> Result<T, E>
+where
+    X: Into<E>,
+{
+    future.await.map_err(Into::into)
+}
+
+/// The answer of `try_spawn` when the group is cancelled or has ended: the future, unpolled, and the cause.
+pub struct TrySpawnError<F> {
+    future: F,
+    cause: CancelCause,
+}
+
+impl<F> TrySpawnError<F> {
+    /// The future that was not spawned.
+    pub fn into_future(self) -> F {
+        self.future
+    }
+
+    /// Why it was not.
+    pub fn cause(&self) -> &CancelCause {
+        &self.cause
+    }
+}
+
+impl<F> fmt::Display for TrySpawnError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = self.cause.target();
+        write!(f, "the task was not spawned: {target} is not active any more: {}", self.cause)
+    }
+}
+
+impl<F> fmt::Debug for TrySpawnError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrySpawnError").field("cause", &self.cause).finish_non_exhaustive()
+    }
+}
+
+impl<F> std::error::Error for TrySpawnError<F> {}

@@ -1,0 +1,142 @@
+//! Spawning with options.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+
+use super::core::GroupCore;
+use super::spawn::Options;
+use super::start::{self, Ready};
+use super::{CancelToken, TrySpawnError};
+use crate::error::StartError;
+use crate::sync::Arc;
+use crate::task::Task;
+
+/// The options of one task to be: from [`TaskGroup::task`](super::TaskGroup::task), ended by `spawn`,
+/// `spawn_blocking` or `start`.
+#[must_use = "options do nothing until the task is spawned"]
+pub struct TaskBuilder<'g, E: Send + 'static> {
+    core: &'g Arc<GroupCore<E>>,
+    name: Option<Cow<'static, str>>,
+    background: bool,
+    eager: bool,
+}
+
+impl<'g, E: Send + 'static> TaskBuilder<'g, E> {
+    pub(super) fn new(core: &'g Arc<GroupCore<E>>) -> Self {
+        Self { core, name: None, background: false, eager: false }
+    }
+
+    /// The task's name in errors, causes and paths.
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// A background task does not keep the group open: it is cancelled when the body and every ordinary
+    /// task have ended, and waited for. For heartbeats, accept loops, refreshers.
+    pub fn background(mut self) -> Self {
+        self.background = true;
+        self
+    }
+
+    /// Polls the task once inside `spawn`, after it is registered: for tasks that mostly have their answer
+    /// at once, or that must have taken a first step when `spawn` returns.
+    ///
+    /// Its end is never reported inline: a task that fails in that first poll cancels its group from the
+    /// runtime, not inside `spawn`. No effect on blocking closures.
+    pub fn eager(mut self) -> Self {
+        self.eager = true;
+        self
+    }
+
+    fn options(self, location: &'static Location<'static>) -> (&'g Arc<GroupCore<E>>, Options) {
+        let Self { core, name, background, eager } = self;
+        (core, Options { name, background, eager, location })
+    }
+
+    /// Spawns a future with these options; as [`TaskGroup::spawn`](super::TaskGroup::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    #[track_caller]
+    pub fn spawn<T, F>(self, future: F) -> Task<T>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (core, options) = self.options(Location::caller());
+        core.spawn(future, options)
+    }
+
+    /// Spawns a future with these options; as [`TaskGroup::try_spawn`](super::TaskGroup::try_spawn).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    #[track_caller]
+    pub fn try_spawn<T, F>(self, future: F) -> Result<Task<T>, TrySpawnError<F>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (core, options) = self.options(Location::caller());
+        core.try_spawn(future, options)
+    }
+
+    /// Runs a blocking closure with these options; as
+    /// [`TaskGroup::spawn_blocking`](super::TaskGroup::spawn_blocking).
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    #[track_caller]
+    pub fn spawn_blocking<T, F>(self, closure: F) -> Task<T>
+    where
+        F: FnOnce(&CancelToken) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (core, options) = self.options(Location::caller());
+        core.spawn_blocking(closure, options)
+    }
+
+    /// Starts a child with these options; as [`TaskGroup::start`](super::TaskGroup::start).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    #[track_caller]
+    pub fn start<R, T, F, Fut>(
+        self,
+        make: F,
+    ) -> impl Future<Output = Result<(R, Task<T>), StartError<E>>> + use<'g, R, T, F, Fut, E>
+    where
+        F: FnOnce(Ready<R>) -> Fut,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        R: Send + 'static,
+        T: Send + 'static,
+    {
+        let (core, options) = self.options(Location::caller());
+        start::start(core, make, options)
+    }
+}
+
+impl<E: Send + 'static> fmt::Debug for TaskBuilder<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskBuilder")
+            .field("name", &self.name)
+            .field("background", &self.background)
+            .field("eager", &self.eager)
+            .finish_non_exhaustive()
+    }
+}

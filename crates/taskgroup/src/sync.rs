@@ -1,0 +1,56 @@
+//! The primitives that protocols between threads are built on: std's, or loom's when the crate is
+//! compiled with `--cfg taskgroup_loom` to be model-checked.
+
+#[cfg(taskgroup_loom)]
+pub(crate) use loom::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::{Condvar, Mutex, MutexGuard},
+    thread_local,
+};
+
+#[cfg(not(taskgroup_loom))]
+pub(crate) use self::plain::UnsafeCell;
+#[cfg(not(taskgroup_loom))]
+pub(crate) use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::{Condvar, Mutex, MutexGuard},
+    thread_local,
+};
+
+// A plain `Arc` in both worlds: loom's cannot hold a `dyn Trait` on stable, and no protocol of ours
+// leans on the count.
+pub(crate) use std::sync::Arc;
+
+/// Locks, poisoned or not: no code of a user runs under any lock of this crate, so a poisoned one
+/// only says that an assertion of ours failed elsewhere, and the promise still has to be kept.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(not(taskgroup_loom))]
+mod plain {
+    /// std's cell behind loom's interface.
+    #[derive(Debug)]
+    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+
+        pub(crate) fn into_inner(self) -> T {
+            self.0.into_inner()
+        }
+
+        #[inline]
+        pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+            read(self.0.get())
+        }
+
+        #[inline]
+        pub(crate) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+            write(self.0.get())
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The storage of one child, and the access rules of its fields.
+//!
+//! | field | who may touch it |
+//! |---|---|
+//! | `node`, `state` | anybody (they synchronise themselves) |
+//! | `waits` | anybody, under its lock |
+//! | `stage` | C1: the owner, who moved `state` to Polling or Dropping and has not moved it on. C2: after Done, the one `Task` handle. C3: `drop` |
+//!
+//! C4: a future in `stage` is pinned: the cell lives in an `Arc`, nobody moves the future out, and it is
+//! dropped where it lies.
+
+use std::any::Any;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use super::outcome::{Ended, Outcome, Problem};
+use super::panic::{Panic, catch};
+use super::state::{ClaimDrop, State};
+use super::waiting::{Latch, thread_token, wait_in_drop};
+use crate::sync::{Arc, Mutex, UnsafeCell, lock};
+use crate::tree::{self, Member, Node, NodeKind, NodeRef, OnDropWait, WakerSet};
+
+/// How a cell tells the layer above of a failure. A type without values, so a cell pays nothing for it.
+pub(crate) trait Reporter: 'static {
+    type Error: Send + 'static;
+
+    /// The child under `parent` failed: record it and cancel who is to be cancelled.
+    fn report(parent: Option<&NodeRef>, child: &Node, problem: Problem<Self::Error>);
+
+    /// Whether an error with which a cancelled child answers means "I was cancelled" (R9).
+    fn means_cancelled(parent: Option<&NodeRef>, error: &Self::Error) -> bool;
+}
+
+pub(crate) struct TaskCell<F, T, R: Reporter> {
+    node: Node,
+    pub(super) state: State,
+    waits: Mutex<Waits>,
+    stage: UnsafeCell<Stage<F, T, R::Error>>,
+    reporter: PhantomData<fn() -> R>,
+}
+
+enum Stage<F, T, E> {
+    Future(F),
+    /// An eager child that returned inside `spawn`; told of by its shell, never inline.
+    Returned(Box<Ended<T, E>>),
+    Ended(Outcome<T>),
+}
+
+#[derive(Default)]
+struct Waits {
+    wakers: WakerSet,
+    latch: Option<Arc<Latch>>,
+}
+
+// SAFETY: `stage` is the only field that is not `Sync` by itself. By C1 to C3 it is touched by one thread at
+// a time, with the state word's Acquire and Release between them, so it needs what sending needs. References
+// to a `T` are handed out by `Task<T>` alone, which is `Sync` only where `T` is.
+unsafe impl<F: Send, T: Send, R: Reporter> Sync for TaskCell<F, T, R> {}
+
+impl<F, T, R> TaskCell<F, T, R>
+where
+    F: Future + Send + 'static,
+    F::Output: Into<Ended<T, R::Error>>,
+    T: Send + 'static,
+    R: Reporter,
+{
+    pub(crate) fn new(node: Node, future: F) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            state: State::new(),
+            waits: Mutex::new(Waits::default()),
+            stage: UnsafeCell::new(Stage::Future(future)),
+            reporter: PhantomData,
+        })
+    }
+
+    /// The future of a cell that nobody else has seen yet, back.
+    pub(crate) fn into_future(self: Arc<Self>) -> F {
+        let Ok(cell) = Arc::try_unwrap(self) else { unreachable!("nobody else has seen the cell") };
+        match cell.stage.into_inner() {
+            Stage::Future(future) => future,
+            _ => unreachable!("never polled"),
+        }
+    }
+
+    /// Polls the future once; a panic in it is an end.
+    ///
+    /// # Safety
+    ///
+    /// C1: the caller owns the stage.
+    pub(super) unsafe fn poll_stage(&self, cx: &mut Context<'_>) -> Poll<Ended<T, R::Error>> {
+        self.stage.with_mut(|stage| {
+            // SAFETY: C1, so the reference is the only one.
+            let stage = unsafe { &mut *stage };
+            match stage {
+                Stage::Future(future) => {
+                    // SAFETY: C4.
+                    let future = unsafe { Pin::new_unchecked(future) };
+                    match catch(|| future.poll(cx)) {
+                        Ok(polled) => polled.map(Into::into),
+                        Err(panic) => Poll::Ready(Ended::Panicked(panic)),
+                    }
+                }
+                Stage::Returned(ended) => {
+                    let placeholder = Ended::Diverted { panicked: false };
+                    Poll::Ready(std::mem::replace(&mut **ended, placeholder))
+                }
+                Stage::Ended(_) => unreachable!("a cell that is done is not polled"),
+            }
+        })
+    }
+
+    /// Drops the future where it lies. What an eager child had returned comes back; so does a panic in a
+    /// destructor.
+    ///
+    /// # Safety
+    ///
+    /// C1: the caller owns the stage.
+    pub(super) unsafe fn clear_stage(&self) -> (Option<Ended<T, R::Error>>, Option<Panic>) {
+        self.stage.with_mut(|stage| {
+            // SAFETY: C1, so the reference is the only one. Assigning drops a future in place (C4): if its
+            // destructor panics, the assignment has still taken place.
+            let stage = unsafe { &mut *stage };
+            if let Stage::Returned(ended) = stage {
+                let placeholder = Ended::Diverted { panicked: false };
+                return (Some(std::mem::replace(&mut **ended, placeholder)), None);
+            }
+            let dropped = catch(|| *stage = Stage::Ended(Outcome::Taken));
+            (None, dropped.err())
+        })
+    }
+
+    /// # Safety
+    ///
+    /// C1: the caller owns the stage, and has cleared it.
+    pub(super) unsafe fn store_outcome(&self, outcome: Outcome<T>) {
+        // SAFETY: C1, so the pointer is ours alone.
+        self.stage.with_mut(|stage| unsafe { *stage = Stage::Ended(outcome) });
+    }
+
+    /// Keeps what an eager child returned until its shell tells of it.
+    ///
+    /// # Safety
+    ///
+    /// C1: the caller owns the stage, and has cleared it.
+    pub(super) unsafe fn store_returned(&self, ended: Ended<T, R::Error>) {
+        // SAFETY: C1, so the pointer is ours alone.
+        self.stage.with_mut(|stage| unsafe { *stage = Stage::Returned(Box::new(ended)) });
+    }
+
+    /// Wakes whoever waits for the end.
+    pub(super) fn wake_waiters(&self) {
+        let waits = std::mem::take(&mut *lock(&self.waits));
+        tree::wake_all(waits.wakers);
+        if let Some(latch) = waits.latch {
+            latch.open();
+        }
+    }
+
+    /// Registers with `add` unless the cell is done. True: done.
+    fn register(&self, add: impl FnOnce(&mut Waits)) -> bool {
+        if self.state.is_done() {
+            return true;
+        }
+        let mut waits = lock(&self.waits);
+        add(&mut waits);
+        self.state.announce_waiter()
+    }
+
+    /// A latch that opens at the end; `None` if the cell is done.
+    fn latch(&self) -> Option<Arc<Latch>> {
+        let mut found = None;
+        let done = self.register(|waits| {
+            found = Some(Arc::clone(waits.latch.get_or_insert_with(|| Arc::new(Latch::new()))));
+        });
+        if done { None } else { found }
+    }
+}
+
+impl<F, T, R> Member for TaskCell<F, T, R>
+where
+    F: Future + Send + 'static,
+    F::Output: Into<Ended<T, R::Error>>,
+    T: Send + 'static,
+    R: Reporter,
+{
+    fn node(&self) -> &Node {
+        &self.node
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    /// A blocking closure that no thread has picked up yet is dropped at once: the pool may be busy for long.
+    fn on_cancel(&self) {
+        if self.node.kind() == NodeKind::Blocking {
+            if let ClaimDrop::Granted { .. } = self.state.claim_drop(thread_token()) {
+                self.end_dropped(false);
+            }
+        }
+    }
+
+    fn drop_now(&self, wait: OnDropWait) {
+        let token = thread_token();
+        let owner = match self.state.claim_drop(token) {
+            ClaimDrop::Granted { started } => return self.end_dropped(started),
+            ClaimDrop::Ended => return,
+            ClaimDrop::Busy { owner } => owner,
+        };
+        let running_closure = self.node.kind() == NodeKind::Blocking;
+        if running_closure || owner == token || wait == OnDropWait::Abandon {
+            return;
+        }
+        if let Some(latch) = self.latch() {
+            wait_in_drop(&latch, token, owner);
+        }
+    }
+}
+
+/// A child as its handle sees it.
+pub(crate) trait Join<T>: Member {
+    /// Whether it is done; if not, the waker is registered.
+    fn poll_done(&self, waker: &Waker) -> bool;
+
+    fn is_done(&self) -> bool;
+
+    /// Blocks this thread until it is done.
+    fn wait_done(&self);
+
+    /// # Safety
+    ///
+    /// C2: done, and called by the one handle while it lends the outcome to nobody.
+    unsafe fn take_outcome(&self) -> Outcome<T>;
+
+    /// # Safety
+    ///
+    /// C2: done, and called by the one handle, which does not take the outcome while the reference lives.
+    unsafe fn outcome(&self) -> &Outcome<T>;
+}
+
+impl<F, T, R> Join<T> for TaskCell<F, T, R>
+where
+    F: Future + Send + 'static,
+    F::Output: Into<Ended<T, R::Error>>,
+    T: Send + 'static,
+    R: Reporter,
+{
+    fn poll_done(&self, waker: &Waker) -> bool {
+        self.register(|waits| waits.wakers.add(waker))
+    }
+
+    fn is_done(&self) -> bool {
+        self.state.is_done()
+    }
+
+    fn wait_done(&self) {
+        if let Some(latch) = self.latch() {
+            latch.wait();
+        }
+    }
+
+    unsafe fn take_outcome(&self) -> Outcome<T> {
+        self.stage.with_mut(|stage| {
+            // SAFETY: C2.
+            match unsafe { &mut *stage } {
+                Stage::Ended(outcome) => std::mem::replace(outcome, Outcome::Taken),
+                _ => unreachable!("a cell that is done holds its outcome"),
+            }
+        })
+    }
+
+    unsafe fn outcome(&self) -> &Outcome<T> {
+        self.stage.with(|stage| {
+            // SAFETY: C2.
+            match unsafe { &*stage } {
+                Stage::Ended(outcome) => outcome,
+                _ => unreachable!("a cell that is done holds its outcome"),
+            }
+        })
+    }
+}

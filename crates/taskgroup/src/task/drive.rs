@@ -1,0 +1,196 @@
+//! Driving a cell: one poll, and the one way it ends.
+
+use std::future::Future;
+use std::task::{Context, Poll};
+
+use super::cell::{Reporter, TaskCell};
+use super::outcome::{Ended, Outcome, Problem};
+use super::state::{EndPoll, StartPoll};
+use super::waiting::thread_token;
+use crate::sync::Arc;
+use crate::tree::{self, CancelCause, CancelReason, Frozen, Hold, Member, Node, NodeKind, NodeRef};
+
+/// What one turn of polling came to.
+enum Turn<T, E> {
+    Pending,
+    Ended(Ended<T, E>),
+    Cut { started: bool },
+}
+
+impl<F, T, R> TaskCell<F, T, R>
+where
+    F: Future + Send + 'static,
+    F::Output: Into<Ended<T, R::Error>>,
+    T: Send + 'static,
+    R: Reporter,
+{
+    /// Polls the child for its shell.
+    pub(super) fn poll_shell(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let first = match self.state.start_poll(thread_token()) {
+            StartPoll::Granted { first } => first,
+            StartPoll::Ended => return Poll::Ready(()),
+        };
+        let _entered = tree::enter(Arc::clone(self) as NodeRef);
+        match self.turn(cx, first) {
+            Turn::Ended(ended) => self.end(ended),
+            Turn::Cut { started } => self.end_cut(started),
+            Turn::Pending => match self.state.end_poll() {
+                EndPoll::Idle => return Poll::Pending,
+                EndPoll::Doomed => self.end_cut(true),
+            },
+        }
+        Poll::Ready(())
+    }
+
+    /// Polls an eager child inside `spawn`. Its end is kept for its shell to tell: a completion is never
+    /// reported inline. The shell polls again with the runtime's waker, so this one wakes nobody.
+    pub(crate) fn poll_eagerly(self: &Arc<Self>) {
+        let StartPoll::Granted { first } = self.state.start_poll(thread_token()) else { return };
+        let _entered = tree::enter(Arc::clone(self) as NodeRef);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let turn = self.turn(&mut cx, first);
+        if let Turn::Ended(ended) = turn {
+            // SAFETY: C1, between `start_poll` and `end_poll`.
+            let (_, dropped) = unsafe { self.clear_stage() };
+            let ended = match dropped {
+                Some(panic) => Ended::Panicked(panic),
+                None => ended,
+            };
+            // SAFETY: C1, as above.
+            unsafe { self.store_returned(ended) };
+        } else if let Turn::Cut { started } = turn {
+            return self.end_cut(started);
+        }
+        if self.state.end_poll() == EndPoll::Doomed {
+            self.end_cut(true);
+        }
+    }
+
+    /// Polls the future as far as it goes: to its end, to a wait, or, when cancelled, to its cut (R12).
+    fn turn(&self, cx: &mut Context<'_>, first: bool) -> Turn<T, R::Error> {
+        if first && self.node().is_cancelled() {
+            return Turn::Cut { started: false };
+        }
+        loop {
+            let mut deliverable = None;
+            // The closure on its thread is never cut; it reads its token.
+            if self.node().is_cancelled() && self.node().kind() != NodeKind::Blocking {
+                match tree::frozen_step(self.node(), cx.waker()) {
+                    Frozen::Wait => return Turn::Pending,
+                    Frozen::Drop => return Turn::Cut { started: true },
+                    Frozen::Poll(groups) => deliverable = Some(groups),
+                }
+            }
+            // SAFETY: C1, between `start_poll` and `end_poll` or `finish`.
+            let polled = unsafe { self.poll_stage(cx) };
+            if let Some(groups) = deliverable {
+                groups.settle();
+            }
+            if let Poll::Ready(ended) = polled {
+                return Turn::Ended(ended);
+            }
+            if self.node().register_waker(cx.waker()) {
+                return Turn::Pending;
+            }
+        }
+    }
+
+    /// Ends a cell that was claimed for dropping, and lets its shell go.
+    pub(super) fn end_dropped(&self, started: bool) {
+        self.end_cut(started);
+        if let Some(waker) = self.node().take_waker() {
+            tree::wake(waker);
+        }
+    }
+
+    /// Ends a cell whose shell the runtime has thrown away.
+    pub(super) fn end_abandoned(&self, started: bool) {
+        self.cut_with(started, || {
+            CancelCause::new(CancelReason::RuntimeShutdown, self.node().info())
+        });
+    }
+
+    fn end_cut(&self, started: bool) {
+        self.cut_with(started, || CancelCause::new(CancelReason::GroupDropped, self.node().info()));
+    }
+
+    /// Ends the child without a value. What an eager child had returned counts all the same.
+    fn cut_with(&self, started: bool, cause: impl FnOnce() -> CancelCause) {
+        // SAFETY: C1: every caller owns the stage and is about to `finish`.
+        let (returned, dropped) = unsafe { self.clear_stage() };
+        if let Some(ended) = returned {
+            return self.end(ended);
+        }
+        let parent = self.node().parent();
+        let outcome = match dropped {
+            None => {
+                Outcome::Cancelled { cause: self.node().cause().unwrap_or_else(cause), started }
+            }
+            Some(panic) => {
+                R::report(parent.as_ref(), self.node(), Problem::Panic(panic));
+                Outcome::Panicked
+            }
+        };
+        self.settle(outcome, parent);
+    }
+
+    /// The end of a child that returned or panicked, in R1's order.
+    fn end(&self, ended: Ended<T, R::Error>) {
+        // SAFETY: C1: every caller owns the stage and is about to `finish`.
+        let (_, dropped) = unsafe { self.clear_stage() };
+        let parent = self.node().parent();
+        let report = |problem| R::report(parent.as_ref(), self.node(), problem);
+        let mut outcome = match ended {
+            Ended::Value(value) => Outcome::Value(value),
+            Ended::Diverted { panicked: false } => Outcome::Failed,
+            Ended::Diverted { panicked: true } => Outcome::Panicked,
+            Ended::Panicked(panic) => {
+                report(Problem::Panic(panic));
+                Outcome::Panicked
+            }
+            Ended::Error(error) => self.outcome_of(error, parent.as_ref()),
+        };
+        if let Some(panic) = dropped {
+            report(Problem::Panic(panic));
+            outcome = Outcome::Panicked;
+        }
+        self.settle(outcome, parent);
+    }
+
+    /// An error with which a cancelled child says "cancelled" is no failure (R9).
+    fn outcome_of(&self, error: R::Error, parent: Option<&NodeRef>) -> Outcome<T> {
+        if let Some(cause) = self.node().cause() {
+            if R::means_cancelled(parent, &error) {
+                return Outcome::Cancelled { cause, started: true };
+            }
+        }
+        R::report(parent, self.node(), Problem::Error(error));
+        Outcome::Failed
+    }
+
+    /// Stores the outcome, leaves the books, wakes: the last steps of every end.
+    fn settle(&self, outcome: Outcome<T>, parent: Option<NodeRef>) {
+        // SAFETY: C1: every caller owns the stage, has cleared it, and `finish` comes next.
+        unsafe { self.store_outcome(outcome) };
+        hand_over_groups(self.node(), parent.as_ref());
+        let waited = self.state.finish();
+        drop(parent);
+        tree::detach(self.node());
+        if waited {
+            self.wake_waiters();
+        }
+    }
+}
+
+/// A group that leaves its task alive is adopted by the task's own group, whose exit waits for it (R4).
+pub(crate) fn hand_over_groups(region: &Node, home: Option<&NodeRef>) {
+    for group in region.members_snapshot() {
+        if group.node().kind() != NodeKind::Group {
+            continue;
+        }
+        match home {
+            Some(home) => tree::rehome(&group, home, Hold::Nested),
+            None => drop(tree::detach(group.node())),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Cells: one child each. Its future, its state machine, its outcome, and who may touch which when.
+//!
+//! The group owns the future: it lies in a [`TaskCell`](cell::TaskCell) that the group can reach. The
+//! runtime gets a small [`Shell`](place::Shell) that polls the cell. That one decision buys R1 and R2: a
+//! group can drop a child's future at any time, whatever the runtime is doing.
+//!
+//! # The life of a cell
+//!
+//! ```text
+//!            start_poll                 end_poll
+//!   Idle ───────────────▶ Polling ───────────────────▶ Idle
+//!    │                       │ │
+//!    │ claim_drop            │ └─ doomed, or the future is ready ─┐
+//!    ▼                       │                                    │
+//!   Dropping ────────────────┴──────── finish ─────────────────▶ Done
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. Whoever moved the state to *Polling* or *Dropping* owns the stage (future and outcome) until it
+//!    moves the state on; nobody else touches it.
+//! 2. After *Done* the stage is touched by the one `Task` handle alone, or by the last owner's drop.
+//! 3. The end of a child is one function, [`end`](drive), run once, by the owner under 1. Its order is R1's:
+//!    drop the future, store the outcome, tell the group of a failure, *Done*, leave the books, wake.
+//!    The failure comes before *Done*, so that who awaits the handle of a failed child finds itself
+//!    cancelled and never runs on (R11, R12).
+//! 4. A drop that meets *Polling* or *Dropping* on another thread dooms the cell and waits for *Done*; on
+//!    its own thread, or where waiting would close a circle, it dooms only (R2).
+//! 5. A waiter registers, sets the `WAITED` bit, and looks at the stage again; `finish` swaps in *Done* and
+//!    looks at the bit. One of the two sees the other.
+
+mod cell;
+mod drive;
+mod handle;
+mod outcome;
+mod panic;
+mod place;
+mod state;
+mod waiting;
+
+pub use handle::Task;
+pub use outcome::TaskError;
+pub use panic::Panic;
+
+pub(crate) use cell::{Reporter, TaskCell};
+pub(crate) use drive::hand_over_groups;
+pub(crate) use outcome::{Ended, Problem};
+pub(crate) use panic::catch;
+pub(crate) use place::{place, place_blocking};
+
+#[cfg(all(test, taskgroup_loom))]
+mod loom_tests;

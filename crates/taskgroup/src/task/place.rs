@@ -1,0 +1,92 @@
+//! Who polls a cell: today a tokio task for each child. The only module that gives work to the runtime.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::runtime::Handle;
+
+use super::cell::{Reporter, TaskCell};
+use super::outcome::Ended;
+use super::state::ClaimDrop;
+use super::waiting::thread_token;
+use crate::sync::Arc;
+
+/// What the runtime holds of a child: enough to poll it, nothing that lives on when it is dropped.
+pub(crate) struct Shell<F, T, R>
+where
+    F: Future + Send + 'static,
+    F::Output: Into<Ended<T, R::Error>>,
+    T: Send + 'static,
+    R: Reporter,
+{
+    cell: Arc<TaskCell<F, T, R>>,
+}
+
+impl<F, T, R> Shell<F, T, R>
+where
+    F: Future + Send + 'static,
+    F::Output: Into<Ended<T, R::Error>>,
+    T: Send + 'static,
+    R: Reporter,
+{
+    pub(crate) fn new(cell: Arc<TaskCell<F, T, R>>) -> Self {
+        Self { cell }
+    }
+}
+
+impl<F, T, R> Future for Shell<F, T, R>
+where
+    F: Future + Send + 'static,
+    F::Output: Into<Ended<T, R::Error>>,
+    T: Send + 'static,
+    R: Reporter,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.cell.poll_shell(cx)
+    }
+}
+
+impl<F, T, R> Drop for Shell<F, T, R>
+where
+    F: Future + Send + 'static,
+    F::Output: Into<Ended<T, R::Error>>,
+    T: Send + 'static,
+    R: Reporter,
+{
+    /// The runtime lets go of the shell after its last poll, when there is nothing left to do; or when it
+    /// is shut down: then nobody will poll the child again, and it ends here.
+    fn drop(&mut self) {
+        if let ClaimDrop::Granted { started } = self.cell.state.claim_drop(thread_token()) {
+            self.cell.end_abandoned(started);
+        }
+    }
+}
+
+/// Gives a child to the runtime.
+pub(crate) fn place<F, T, R>(runtime: &Handle, cell: Arc<TaskCell<F, T, R>>)
+where
+    F: Future + Send + 'static,
+    F::Output: Into<Ended<T, R::Error>>,
+    T: Send + 'static,
+    R: Reporter,
+{
+    drop(runtime.spawn(Shell::new(cell)));
+}
+
+/// Gives a blocking child to the runtime's pool of threads. Its future is ready at its first poll.
+pub(crate) fn place_blocking<F, T, R>(runtime: &Handle, cell: Arc<TaskCell<F, T, R>>)
+where
+    F: Future + Send + 'static,
+    F::Output: Into<Ended<T, R::Error>>,
+    T: Send + 'static,
+    R: Reporter,
+{
+    let shell = Shell::new(cell);
+    drop(runtime.spawn_blocking(move || {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let _ = shell.cell.poll_shell(&mut cx);
+    }));
+}

@@ -1,0 +1,157 @@
+//! What the tree needs of whoever stands in it, and how a node stores its members.
+
+use std::any::Any;
+use std::task::Waker;
+
+use slab::Slab;
+
+use super::Node;
+use crate::sync::Arc;
+
+/// Whoever embeds a [`Node`].
+pub(crate) trait Member: Send + Sync + 'static {
+    fn node(&self) -> &Node;
+
+    /// For the layer above, to find its own type again (a failure looks for its group).
+    fn as_any(&self) -> &dyn Any;
+
+    /// The node has been marked cancelled: does what waking alone would not.
+    fn on_cancel(&self) {}
+
+    /// Drops what the member owns, at once (R2). Returns when it is gone, or when `wait` says not to wait.
+    fn drop_now(&self, _wait: OnDropWait) {}
+}
+
+pub(crate) type NodeRef = Arc<dyn Member>;
+
+/// Whether dropping a group waits for polls that are under way on other threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnDropWait {
+    Wait,
+    Abandon,
+}
+
+/// What a member does to the life of the group it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Keeps the group open.
+    Ordinary,
+    /// Is cancelled when nothing ordinary is left, and waited for.
+    Background,
+    /// A group under a region, or adopted by a group; a pending start under its starter.
+    Nested,
+    /// The body.
+    Body,
+}
+
+/// The slot of a body, which does not live in the slab.
+pub(crate) const BODY_SLOT: u32 = u32::MAX;
+
+/// The members of one node. Invariants, under the node's lock:
+/// `ordinary + background` is the number of live children; every watcher is woken when either `ordinary`
+/// or that sum falls to zero.
+#[derive(Default)]
+pub(crate) struct Members {
+    pub(super) slab: Slab<(NodeRef, Hold)>,
+    pub(super) body: Option<NodeRef>,
+    pub(super) ordinary: usize,
+    pub(super) background: usize,
+    pub(super) watchers: WakerSet,
+}
+
+impl Members {
+    pub(super) fn live(&self) -> usize {
+        self.ordinary + self.background
+    }
+
+    pub(super) fn insert(&mut self, member: NodeRef, hold: Hold) -> u32 {
+        match hold {
+            Hold::Ordinary => self.ordinary += 1,
+            Hold::Background => self.background += 1,
+            Hold::Nested => {}
+            Hold::Body => {
+                self.body = Some(member);
+                return BODY_SLOT;
+            }
+        }
+        let slot = self.slab.insert((member, hold));
+        u32::try_from(slot).expect("fewer than 2^32 live members")
+    }
+
+    /// Takes a member out. The returned reference must be dropped outside the lock.
+    #[must_use]
+    pub(super) fn remove(&mut self, slot: u32) -> (Option<NodeRef>, WakerSet) {
+        if slot == BODY_SLOT {
+            return (self.body.take(), WakerSet::default());
+        }
+        let Some((member, hold)) = self.slab.try_remove(slot as usize) else {
+            return (None, WakerSet::default());
+        };
+        let emptied = match hold {
+            Hold::Ordinary => {
+                self.ordinary -= 1;
+                self.ordinary == 0
+            }
+            Hold::Background => {
+                self.background -= 1;
+                self.live() == 0
+            }
+            Hold::Nested | Hold::Body => false,
+        };
+        let wakers = if emptied { std::mem::take(&mut self.watchers) } else { WakerSet::default() };
+        (Some(member), wakers)
+    }
+
+    /// Everything below, the body first: it is marked and woken before its siblings (R12).
+    pub(super) fn snapshot(&self) -> Vec<NodeRef> {
+        let mut all = Vec::with_capacity(self.slab.len() + 1);
+        all.extend(self.body.iter().cloned());
+        all.extend(self.slab.iter().map(|(_, (member, _))| Arc::clone(member)));
+        all
+    }
+
+    pub(super) fn of(&self, wanted: Hold) -> Vec<NodeRef> {
+        let held = self.slab.iter().filter(|(_, (_, hold))| *hold == wanted);
+        held.map(|(_, (member, _))| Arc::clone(member)).collect()
+    }
+}
+
+/// Some wakers; none and one cost no allocation.
+#[derive(Debug, Default)]
+pub(crate) enum WakerSet {
+    #[default]
+    Empty,
+    One(Waker),
+    Many(Vec<Waker>),
+}
+
+impl WakerSet {
+    /// Adds a waker unless one that wakes the same task is there.
+    pub(crate) fn add(&mut self, waker: &Waker) {
+        match self {
+            WakerSet::Empty => *self = WakerSet::One(waker.clone()),
+            WakerSet::One(one) if one.will_wake(waker) => {}
+            WakerSet::One(_) => {
+                let WakerSet::One(one) = std::mem::take(self) else { unreachable!() };
+                *self = WakerSet::Many(vec![one, waker.clone()]);
+            }
+            WakerSet::Many(many) if many.iter().any(|other| other.will_wake(waker)) => {}
+            WakerSet::Many(many) => many.push(waker.clone()),
+        }
+    }
+}
+
+/// Wakes outside every lock. A waker that panics is reported and costs nobody else their wake-up.
+pub(crate) fn wake(waker: Waker) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake())).is_err() {
+        crate::lost::report(format_args!("a waker panicked while it was woken"));
+    }
+}
+
+pub(crate) fn wake_all(wakers: WakerSet) {
+    match wakers {
+        WakerSet::Empty => {}
+        WakerSet::One(one) => wake(one),
+        WakerSet::Many(many) => many.into_iter().for_each(wake),
+    }
+}

@@ -1,0 +1,34 @@
+//! The tree: nodes, parents, cancel and its causes, the current node.
+//!
+//! Every group, task, body and pending start is a *node*. A node knows who it is, under whom it
+//! stands and whether it is cancelled; what it runs is the business of the layers above, which the
+//! tree reaches through [`Member`] alone.
+//!
+//! # Invariants
+//!
+//! 1. **Lock order.** A thread holds at most two node locks, and then first the child's, second its
+//!    parent's. Walks down the tree hold one lock at a time and carry snapshots.
+//! 2. **No code of a user runs under a node lock**: wakers are woken, futures and payloads dropped after
+//!    it is released.
+//! 3. **State, not signal.** `cancelled` is set under the node's lock, once, together with its cause, and
+//!    never cleared. A member is admitted under the same lock. So whoever was admitted before the mark is
+//!    in the snapshot the marking takes, and whoever comes after it is refused or born cancelled (R5).
+//! 4. **A waker is stored under the lock that the mark is set under.** So a region that found itself not
+//!    cancelled and stored its waker will be woken by the mark.
+//! 5. Every walk is iterative: depth costs heap, never stack (R18).
+
+mod cause;
+mod current;
+mod drain;
+mod member;
+mod node;
+mod propagate;
+
+pub use cause::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind};
+pub use current::{current, is_cancelled};
+
+pub(crate) use current::{enter, with_current};
+pub(crate) use drain::{Frozen, frozen_step, is_busy};
+pub(crate) use member::{Hold, Member, NodeRef, OnDropWait, WakerSet, wake, wake_all};
+pub(crate) use node::{Node, attach_group, detach, enclosing_group, path_of, rehome};
+pub(crate) use propagate::{cancel, drop_subtree};

@@ -1,0 +1,377 @@
+//! One node: who it is, under whom it stands, whether it is cancelled, and who wakes it.
+
+use std::borrow::Cow;
+use std::panic::Location;
+use std::task::Waker;
+
+use super::member::{Hold, Members, NodeRef, WakerSet, wake_all};
+use super::{CancelCause, CancelReason, Id, NodeInfo, NodeKind};
+use crate::sync::{Arc, AtomicU32, Mutex, MutexGuard, Ordering, lock};
+
+/// Marked cancelled. Set once under the lock, after the cause; never cleared.
+const CANCELLED: u32 = 1;
+/// Admits no member any more. Set under the lock.
+const CLOSED: u32 = 1 << 1;
+/// A group whose `run` or `join` has been polled and has not resolved.
+const RUNNING: u32 = 1 << 2;
+/// A group with a failure that its `run` or `join` has not returned yet (R12).
+const UNDELIVERED: u32 = 1 << 3;
+
+pub(crate) struct Node {
+    id: Id,
+    kind: NodeKind,
+    flags: AtomicU32,
+    location: &'static Location<'static>,
+    name: Option<Cow<'static, str>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+pub(super) struct Inner {
+    /// Where this node stands: its parent, and its slot among the parent's members.
+    parent: Option<(NodeRef, u32)>,
+    cause: Option<CancelCause>,
+    /// Wakes whoever polls this region, so that it can be cut.
+    waker: Option<Waker>,
+    members: Option<Box<Members>>,
+}
+
+impl Inner {
+    pub(super) fn members(&mut self) -> &mut Members {
+        self.members.get_or_insert_default()
+    }
+}
+
+/// What marking a node left to be done, outside its lock.
+pub(super) struct Marked {
+    pub(super) waker: Option<Waker>,
+    /// False if somebody else had marked it before, who then takes care of the members too.
+    pub(super) first: bool,
+    pub(super) cause: CancelCause,
+    pub(super) members: Vec<NodeRef>,
+}
+
+impl Node {
+    pub(crate) fn new(
+        kind: NodeKind,
+        name: Option<Cow<'static, str>>,
+        location: &'static Location<'static>,
+    ) -> Self {
+        Self::with_id(Id::next(), kind, name, location)
+    }
+
+    /// A body shares the identity of its group.
+    pub(crate) fn with_id(
+        id: Id,
+        kind: NodeKind,
+        name: Option<Cow<'static, str>>,
+        location: &'static Location<'static>,
+    ) -> Self {
+        let (flags, inner) = (AtomicU32::new(0), Mutex::new(Inner::default()));
+        Self { id, kind, flags, location, name, inner }
+    }
+
+    pub(crate) fn id(&self) -> Id {
+        self.id
+    }
+
+    pub(crate) fn kind(&self) -> NodeKind {
+        self.kind
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    pub(crate) fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+
+    pub(crate) fn info(&self) -> NodeInfo {
+        NodeInfo { kind: self.kind, id: self.id, name: self.name.clone(), location: self.location }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+
+    fn has(&self, flag: u32) -> bool {
+        // Acquire, paired with the Release that sets a flag: who sees CANCELLED may act on what the
+        // canceller did before (`data = 1; cancel()` against `if is_cancelled() { read data }`).
+        self.flags.load(Ordering::Acquire) & flag != 0
+    }
+
+    fn set(&self, flag: u32) {
+        self.flags.fetch_or(flag, Ordering::Release);
+    }
+
+    fn clear(&self, flag: u32) {
+        self.flags.fetch_and(!flag, Ordering::Release);
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.has(CANCELLED)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.has(CLOSED)
+    }
+
+    pub(crate) fn set_running(&self) {
+        self.set(RUNNING);
+    }
+
+    /// The group's `run` or `join` has taken the failures, or never will.
+    pub(crate) fn clear_running(&self) {
+        self.clear(RUNNING | UNDELIVERED);
+    }
+
+    pub(crate) fn set_undelivered(&self) {
+        self.set(UNDELIVERED);
+    }
+
+    pub(crate) fn clear_undelivered(&self) {
+        self.clear(UNDELIVERED);
+    }
+
+    /// Whether a frozen region above should be polled to let this group's `run` return its failures.
+    pub(super) fn is_deliverable(&self) -> bool {
+        let both = RUNNING | UNDELIVERED;
+        self.flags.load(Ordering::Acquire) & both == both
+    }
+
+    pub(crate) fn cause(&self) -> Option<CancelCause> {
+        if !self.is_cancelled() {
+            return None;
+        }
+        self.lock().cause.clone()
+    }
+
+    /// The cause a child spawned now would be born with.
+    fn refusal(&self, inner: &Inner) -> Option<CancelCause> {
+        if let Some(cause) = &inner.cause {
+            return Some(cause.clone());
+        }
+        self.is_closed().then(|| CancelCause::new(CancelReason::GroupEnded, self.info()))
+    }
+
+    /// Stores the waker of the region's host. False: the region is cancelled, nothing was stored.
+    #[must_use]
+    pub(crate) fn register_waker(&self, waker: &Waker) -> bool {
+        let mut inner = self.lock();
+        if inner.cause.is_some() {
+            return false;
+        }
+        let replaced = match &inner.waker {
+            Some(stored) if stored.will_wake(waker) => None,
+            _ => inner.waker.replace(waker.clone()),
+        };
+        drop(inner);
+        drop(replaced);
+        true
+    }
+
+    /// Stores a waker also in a cancelled node: for whoever waits for it to be resolved or dropped.
+    pub(crate) fn store_waker(&self, waker: &Waker) {
+        let replaced = self.lock().waker.replace(waker.clone());
+        drop(replaced);
+    }
+
+    #[must_use]
+    pub(crate) fn take_waker(&self) -> Option<Waker> {
+        self.lock().waker.take()
+    }
+
+    /// Sets the mark and its cause, first one wins (invariant 3).
+    pub(super) fn mark(&self, cause: &CancelCause) -> Marked {
+        let mut inner = self.lock();
+        let first = inner.cause.is_none();
+        if first {
+            inner.cause = Some(cause.clone());
+            self.set(CANCELLED);
+        }
+        let cause = inner.cause.clone().expect("set above");
+        let members = inner.members.as_ref().map_or_else(Vec::new, |members| members.snapshot());
+        let waker = if first { inner.waker.take() } else { None };
+        Marked { waker, first, cause, members }
+    }
+
+    pub(crate) fn members_snapshot(&self) -> Vec<NodeRef> {
+        self.lock().members.as_ref().map_or_else(Vec::new, |members| members.snapshot())
+    }
+
+    pub(crate) fn members_of(&self, hold: Hold) -> Vec<NodeRef> {
+        self.lock().members.as_ref().map_or_else(Vec::new, |members| members.of(hold))
+    }
+
+    pub(crate) fn body(&self) -> Option<NodeRef> {
+        self.lock().members.as_ref().and_then(|members| members.body.clone())
+    }
+
+    /// Live children: ordinary and background.
+    pub(crate) fn live(&self) -> usize {
+        self.lock().members.as_ref().map_or(0, |members| members.live())
+    }
+
+    /// Ordinary children; registers the waker if there are any.
+    #[must_use]
+    pub(crate) fn watch_ordinary(&self, waker: &Waker) -> usize {
+        self.watch(waker, |members| members.ordinary)
+    }
+
+    /// Live children; registers the waker if there are any.
+    #[must_use]
+    pub(crate) fn watch_live(&self, waker: &Waker) -> usize {
+        self.watch(waker, Members::live)
+    }
+
+    fn watch(&self, waker: &Waker, count: impl FnOnce(&Members) -> usize) -> usize {
+        let mut inner = self.lock();
+        let Some(members) = &mut inner.members else { return 0 };
+        let count = count(members);
+        if count > 0 {
+            members.watchers.add(waker);
+        }
+        count
+    }
+
+    /// Closes the group if no child is left (R6). True: closed; whoever comes now is born cancelled.
+    #[must_use]
+    pub(crate) fn try_close(&self) -> bool {
+        let inner = self.lock();
+        let empty = inner.members.as_ref().is_none_or(|members| members.live() == 0);
+        if empty {
+            self.set(CLOSED);
+        }
+        empty
+    }
+
+    /// Closes the group whoever is left: it has been dropped.
+    pub(crate) fn close(&self) {
+        let _inner = self.lock();
+        self.set(CLOSED);
+    }
+
+    pub(crate) fn parent(&self) -> Option<NodeRef> {
+        self.lock().parent.as_ref().map(|(parent, _)| Arc::clone(parent))
+    }
+
+    /// Puts `child` under this node unless it is cancelled or closed (R5).
+    pub(crate) fn admit(this: &NodeRef, child: &NodeRef, hold: Hold) -> Result<(), CancelCause> {
+        let mut link = child.node().lock();
+        let mut inner = this.node().lock();
+        if let Some(cause) = this.node().refusal(&inner) {
+            return Err(cause);
+        }
+        let slot = inner.members().insert(Arc::clone(child), hold);
+        drop(inner);
+        link.parent = Some((Arc::clone(this), slot));
+        Ok(())
+    }
+
+    /// Puts `child` under this node whatever its state; says the cause if it is cancelled.
+    pub(crate) fn adopt(this: &NodeRef, child: &NodeRef, hold: Hold) -> Option<CancelCause> {
+        let mut link = child.node().lock();
+        let mut inner = this.node().lock();
+        let slot = inner.members().insert(Arc::clone(child), hold);
+        let cause = inner.cause.clone();
+        drop(inner);
+        link.parent = Some((Arc::clone(this), slot));
+        cause
+    }
+}
+
+/// Takes a node from under its parent and wakes who waited for that. Returns the parent.
+pub(crate) fn detach(node: &Node) -> Option<NodeRef> {
+    let mut link = node.lock();
+    let (parent, slot) = link.parent.take()?;
+    let (member, wakers) = match &mut parent.node().lock().members {
+        Some(members) => members.remove(slot),
+        None => (None, WakerSet::Empty),
+    };
+    drop(link);
+    drop(member);
+    wake_all(wakers);
+    Some(parent)
+}
+
+/// Puts a group under a region, and under the region's cancel if it has been cancelled (R4).
+pub(crate) fn attach_group(region: &NodeRef, group: &NodeRef) {
+    if let Some(because) = Node::adopt(region, group, Hold::Nested) {
+        let cause =
+            CancelCause::host_cancelled(region.node().info(), group.node().info(), because);
+        super::cancel(group, cause);
+    }
+}
+
+/// Moves a node under another one, for adoption (R2, R4). Does nothing if it has left the books
+/// meanwhile: the check and the move are one step under the node's lock, or a child that ends on
+/// another thread in between would be entered dead, and waited for without end.
+pub(crate) fn rehome(node: &NodeRef, home: &NodeRef, hold: Hold) {
+    let mut link = node.node().lock();
+    let Some((former, slot)) = link.parent.take() else { return };
+    let (member, wakers) = match &mut former.node().lock().members {
+        Some(members) => members.remove(slot),
+        None => (None, WakerSet::Empty),
+    };
+    let mut inner = home.node().lock();
+    let slot = inner.members().insert(Arc::clone(node), hold);
+    let cause = inner.cause.clone();
+    drop(inner);
+    link.parent = Some((Arc::clone(home), slot));
+    drop(link);
+    drop((former, member));
+    wake_all(wakers);
+    if let Some(cause) = cause {
+        super::cancel(node, cause);
+    }
+}
+
+/// The nearest group above a region.
+pub(crate) fn enclosing_group(start: Option<NodeRef>) -> Option<NodeRef> {
+    let mut next = start;
+    while let Some(node) = next {
+        if node.node().kind() == NodeKind::Group {
+            return Some(node);
+        }
+        next = node.node().parent();
+    }
+    None
+}
+
+/// The names on the way from the root to a node, at most 16 of them: `app > crawler > page 7`. Bodies have
+/// the name of their group, and are left out. The bound keeps a failure that passes through thousands of
+/// nested groups from costing the square of their number.
+pub(crate) fn path_of(node: &Node) -> Box<str> {
+    const STEPS_MAX: usize = 16;
+    let step = |node: &Node| match node.name() {
+        Some(name) => name.to_owned(),
+        None => node.id().to_string(),
+    };
+    let mut steps = vec![step(node)];
+    let mut next = node.parent();
+    while let Some(above) = next {
+        if steps.len() == STEPS_MAX {
+            steps.push("…".to_owned());
+            break;
+        }
+        let inside_body = node.kind() == NodeKind::Body && above.node().id() == node.id();
+        if above.node().kind() != NodeKind::Body && !inside_body {
+            steps.push(step(above.node()));
+        }
+        next = above.node().parent();
+    }
+    steps.reverse();
+    steps.join(" > ").into_boxed_str()
+}
+
+impl Drop for Inner {
+    /// A chain of parents that nobody else holds is let go link by link (R18).
+    fn drop(&mut self) {
+        let mut next = self.parent.take().map(|(parent, _)| parent);
+        while let Some(mut parent) = next {
+            let Some(last) = Arc::get_mut(&mut parent) else { return };
+            next = last.node().lock().parent.take().map(|(parent, _)| parent);
+        }
+    }
+}
