@@ -8,10 +8,8 @@ mod tree;
 
 pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};
 pub use group::{
-    Builder, CancelToken, OnDrop, OnFailure, OnPanic, Ready, Run, ScopeBody, Spawner, TaskBuilder,
-    TaskGroup, TrySpawnError, scope,
+    Builder, CancelToken, OnDrop, OnFailure, OnPanic, Ready, Run, ScopeBody, Spawner, TaskBuilder, TaskGroup,
+    TrySpawnError, scope,
 };
 pub use task::{Panic, Task, TaskError};
-pub use tree::{
-    CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, current, is_cancelled,
-};
+pub use tree::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, current, is_cancelled};

@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{ErrorGroup, Failure, carrier};
-use crate::tree::{NodeKind, CancelReason};
+use crate::tree::{CancelReason, NodeKind};
 
 /// How many failures the one-line form spells out.
 const LINE_FAILURES: usize = 3;
@@ -82,8 +82,7 @@ pub(super) fn write_line<E: 'static>(
         };
     }
     let mut leaves = group.leaves();
-    let shown: Vec<_> =
-        leaves.by_ref().take(LINE_FAILURES).map(|leaf| failure_line(leaf, show)).collect();
+    let shown: Vec<_> = leaves.by_ref().take(LINE_FAILURES).map(|leaf| failure_line(leaf, show)).collect();
     let hidden = leaves.count() + group.more();
     let all = count(shown.len() + hidden, "failure");
     write!(f, "{} failed with {all}: {}", title(group), shown.join("; "))?;
@@ -136,11 +135,7 @@ pub(super) fn write_tree<E: 'static>(
     }
 }
 
-fn write_header<E: 'static>(
-    f: &mut fmt::Formatter<'_>,
-    group: &ErrorGroup<E>,
-    indent: &str,
-) -> fmt::Result {
+fn write_header<E: 'static>(f: &mut fmt::Formatter<'_>, group: &ErrorGroup<E>, indent: &str) -> fmt::Result {
     if group.is_cancelled() {
         write!(f, "{} was cancelled", title(group))?;
         if let Some(cause) = group.cause() {

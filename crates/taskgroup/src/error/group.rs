@@ -153,10 +153,7 @@ impl<E: 'static> ErrorGroup<E> {
     /// let (even, odd) = group.split(|failure| failure.error().unwrap() % 2 == 0);
     /// assert_eq!((even.unwrap().len(), odd.unwrap().len()), (2, 2));
     /// ```
-    pub fn split(
-        self,
-        predicate: impl FnMut(&Failure<E>) -> bool,
-    ) -> (Option<Self>, Option<Self>) {
+    pub fn split(self, predicate: impl FnMut(&Failure<E>) -> bool) -> (Option<Self>, Option<Self>) {
         split::split(self, predicate)
     }
 

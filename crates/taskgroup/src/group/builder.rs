@@ -122,10 +122,7 @@ impl<E: Send + 'static> Builder<E> {
     ///     .build();
     /// # drop(group);
     /// ```
-    pub fn treat_as_cancelled(
-        mut self,
-        predicate: impl Fn(&E) -> bool + Send + Sync + 'static,
-    ) -> Self {
+    pub fn treat_as_cancelled(mut self, predicate: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
         self.settings.treat_as_cancelled = Some(Box::new(predicate));
         self
     }
@@ -156,10 +153,7 @@ impl<E: Send + 'static> Builder<E> {
     ///
     /// As [`scope`](crate::scope()).
     #[track_caller]
-    pub fn scope<T, F>(
-        self,
-        body: F,
-    ) -> impl Future<Output = Result<T, ErrorGroup<E>>> + Send + use<T, F, E>
+    pub fn scope<T, F>(self, body: F) -> impl Future<Output = Result<T, ErrorGroup<E>>> + Send + use<T, F, E>
     where
         F: for<'a> ScopeBody<'a, T, E, Fut: Send> + Send,
         T: Send,

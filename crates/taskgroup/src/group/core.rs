@@ -55,8 +55,7 @@ impl<E: Send + 'static> GroupCore<E> {
         if let Ok(handle) = Handle::try_current() {
             let _ = runtime.set(handle);
         }
-        let ledger =
-            Ledger { stage: Stage::Open, failures: Vec::new(), more: 0, panicked: false };
+        let ledger = Ledger { stage: Stage::Open, failures: Vec::new(), more: 0, panicked: false };
         let node = Node::new(NodeKind::Group, name, location);
         let core = Arc::new(Self { node, settings, runtime, ledger: Mutex::new(ledger) });
         if let Some(region) = tree::with_current(|node| node.cloned()) {

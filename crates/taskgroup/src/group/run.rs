@@ -59,11 +59,7 @@ where
     F: Future<Output = Result<T, E>>,
     E: Send + 'static,
 {
-    pub(super) fn new(
-        core: &'g Arc<GroupCore<E>>,
-        body: F,
-        location: &'static Location<'static>,
-    ) -> Self {
+    pub(super) fn new(core: &'g Arc<GroupCore<E>>, body: F, location: &'static Location<'static>) -> Self {
         Self { core, future: Some(body), phase: Phase::New, location, value: PhantomData }
     }
 }
@@ -135,10 +131,7 @@ fn end_body<T, E: Send + 'static>(
     value
 }
 
-fn exit<T, E: Send + 'static>(
-    core: &Arc<GroupCore<E>>,
-    value: Option<T>,
-) -> Result<T, ErrorGroup<E>> {
+fn exit<T, E: Send + 'static>(core: &Arc<GroupCore<E>>, value: Option<T>) -> Result<T, ErrorGroup<E>> {
     let account = core.settle();
     match value {
         Some(value) if account.failures.is_empty() && account.more == 0 => Ok(value),

@@ -65,9 +65,7 @@ where
 ///
 /// If the body or a task panicked, with the payload of the first such panic, after all have ended.
 #[track_caller]
-pub fn scope<T, E, F>(
-    body: F,
-) -> impl Future<Output = Result<T, ErrorGroup<E>>> + Send + use<T, E, F>
+pub fn scope<T, E, F>(body: F) -> impl Future<Output = Result<T, ErrorGroup<E>>> + Send + use<T, E, F>
 where
     F: for<'a> ScopeBody<'a, T, E, Fut: Send> + Send,
     T: Send,

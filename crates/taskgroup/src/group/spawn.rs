@@ -116,9 +116,7 @@ fn bear_cancelled<M: Member>(cell: &Arc<M>, cause: CancelCause) {
     member.drop_now(OnDropWait::Wait);
 }
 
-pub(super) async fn into_error<T, X, E>(
-    future: impl Future<Output = Result<T, X>>,
-) -> Result<T, E>
+pub(super) async fn into_error<T, X, E>(future: impl Future<Output = Result<T, X>>) -> Result<T, E>
 where
     X: Into<E>,
 {

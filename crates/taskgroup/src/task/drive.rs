@@ -105,9 +105,7 @@ where
 
     /// Ends a cell whose shell the runtime has thrown away.
     pub(super) fn end_abandoned(&self, started: bool) {
-        self.cut_with(started, || {
-            CancelCause::new(CancelReason::RuntimeShutdown, self.node().info())
-        });
+        self.cut_with(started, || CancelCause::new(CancelReason::RuntimeShutdown, self.node().info()));
     }
 
     fn end_cut(&self, started: bool) {
@@ -123,9 +121,7 @@ where
         }
         let parent = self.node().parent();
         let outcome = match dropped {
-            None => {
-                Outcome::Cancelled { cause: self.node().cause().unwrap_or_else(cause), started }
-            }
+            None => Outcome::Cancelled { cause: self.node().cause().unwrap_or_else(cause), started },
             Some(panic) => {
                 R::report(parent.as_ref(), self.node(), Problem::Panic(panic));
                 Outcome::Panicked

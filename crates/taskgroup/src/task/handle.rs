@@ -154,9 +154,8 @@ impl<T: 'static> Task<T> {
     pub fn wait(self) -> Result<T, TaskError> {
         if !self.is_finished() {
             let on_runtime = tokio::runtime::Handle::try_current().is_ok();
-            let in_closure = tree::with_current(|node| {
-                node.is_some_and(|node| node.node().kind() == NodeKind::Blocking)
-            });
+            let in_closure =
+                tree::with_current(|node| node.is_some_and(|node| node.node().kind() == NodeKind::Blocking));
             if on_runtime && !in_closure {
                 return Err(TaskError::runtime_thread(self.cell.node().info()));
             }

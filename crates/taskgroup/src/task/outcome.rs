@@ -12,7 +12,9 @@ pub(crate) enum Ended<T, E> {
     Error(E),
     Panicked(Panic),
     /// Its error or panic went to its starter: it failed, but not for the group (R20).
-    Diverted { panicked: bool },
+    Diverted {
+        panicked: bool,
+    },
 }
 
 impl<T, E> From<Result<T, E>> for Ended<T, E> {

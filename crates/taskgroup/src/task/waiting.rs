@@ -76,7 +76,8 @@ pub(crate) fn wait_in_drop(latch: &Arc<Latch>, waiter: u32, holder: u32) {
     }
     latch.wait();
     let mut edges = lock(&EDGES);
-    if let Some(mine) = edges.iter().position(|edge| edge.waiter == waiter && Arc::ptr_eq(&edge.latch, latch)) {
+    if let Some(mine) = edges.iter().position(|edge| edge.waiter == waiter && Arc::ptr_eq(&edge.latch, latch))
+    {
         edges.swap_remove(mine);
     }
 }

@@ -31,9 +31,7 @@ impl Drop for Entered {
 /// Runs `look` on the current node. Outside every node, and while the thread is being torn down: `None`.
 pub(crate) fn with_current<R>(look: impl FnOnce(Option<&NodeRef>) -> R) -> R {
     let mut look = Some(look);
-    let seen = CURRENT.try_with(|current| {
-        (look.take().expect("called once"))(current.borrow().as_ref())
-    });
+    let seen = CURRENT.try_with(|current| (look.take().expect("called once"))(current.borrow().as_ref()));
     match seen {
         Ok(answer) => answer,
         Err(_torn_down) => (look.take().expect("not called above"))(None),

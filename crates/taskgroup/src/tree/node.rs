@@ -298,8 +298,7 @@ pub(crate) fn detach(node: &Node) -> Option<NodeRef> {
 /// Puts a group under a region, and under the region's cancel if it has been cancelled (R4).
 pub(crate) fn attach_group(region: &NodeRef, group: &NodeRef) {
     if let Some(because) = Node::adopt(region, group, Hold::Nested) {
-        let cause =
-            CancelCause::host_cancelled(region.node().info(), group.node().info(), because);
+        let cause = CancelCause::host_cancelled(region.node().info(), group.node().info(), because);
         super::cancel(group, cause);
     }
 }

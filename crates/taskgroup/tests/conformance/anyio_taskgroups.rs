@@ -1,0 +1,1 @@
+//! Conformance list `anyio-taskgroups`.

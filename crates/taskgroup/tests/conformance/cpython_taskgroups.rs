@@ -1,0 +1,1 @@
+//! Conformance list `cpython-taskgroups`.

@@ -1,0 +1,1 @@
+//! Conformance list `java-structured-task-scope`.

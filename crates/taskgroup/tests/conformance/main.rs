@@ -1,0 +1,17 @@
+//! What other systems' test suites pin down, one module a list; `docs/conformance.md` says line by line what is
+//! tested here, what comes later, and what does not apply.
+
+mod anyio_taskgroups;
+mod conc;
+mod cpython_exception_group;
+mod cpython_taskgroups;
+mod go_errgroup;
+mod java_structured_task_scope;
+mod kotlin_coroutine_scope;
+mod kotlin_supervisor;
+mod stdexec_scopes;
+mod support;
+mod swift_taskgroup;
+mod tokio_join_map;
+mod tokio_join_set;
+mod tokio_task_tracker;
