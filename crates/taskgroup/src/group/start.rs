@@ -318,9 +318,9 @@ impl<R, T: Send + 'static, E: Send + 'static> Drop for Pending<'_, R, T, E> {
         self.unlink();
         let progress = std::mem::replace(&mut lock(&self.shared.state).progress, Progress::Told);
         if let Progress::Panicked(panic) = &progress {
-            lost::report(format_args!("{task:?} {panic}, and its start had been dropped"));
+            lost::report(format_args!("{} {panic}, and its start had been dropped", task.info()));
         } else if matches!(progress, Progress::Failed(_)) {
-            lost::report(format_args!("{task:?} failed, and its start had been dropped"));
+            lost::report(format_args!("{} failed, and its start had been dropped", task.info()));
         }
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use super::cell::Join;
 use super::outcome::TaskError;
 use crate::sync::Arc;
-use crate::tree::{self, CancelCause, CancelReason, Id, NodeKind, NodeRef};
+use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, NodeKind, NodeRef};
 
 /// The handle of a child: await it for the child's value, or cancel the child.
 ///
@@ -60,6 +60,10 @@ impl<T: 'static> Task<T> {
         Arc::clone(&self.cell) as NodeRef
     }
 
+    pub(crate) fn info(&self) -> NodeInfo {
+        self.cell.node().info()
+    }
+
     /// Cancels this task, and nobody else: it is cut at its next wait, its children before it.
     ///
     /// Does nothing if it has ended. The group does not fail by it.
@@ -75,7 +79,7 @@ impl<T: 'static> Task<T> {
     fn cancel_with(&self, message: Option<std::borrow::Cow<'static, str>>) {
         if !self.is_finished() {
             let reason = CancelReason::Requested(message);
-            let cause = CancelCause::new(reason, self.cell.node().info());
+            let cause = CancelCause::new(reason, self.info());
             tree::cancel(&self.member(), cause);
         }
     }
@@ -111,7 +115,7 @@ impl<T: 'static> Task<T> {
         }
         // SAFETY: C2: done, this is the one handle, and taking needs it mutably or whole.
         let outcome = unsafe { self.cell.outcome() };
-        Some(outcome.as_result(|| self.cell.node().info()))
+        Some(outcome.as_result(|| self.info()))
     }
 
     /// The result of a task that has ended, without an await; use it after the group's exit.
@@ -126,7 +130,7 @@ impl<T: 'static> Task<T> {
     /// When the value has been taken by awaiting the handle.
     pub fn into_result(self) -> Result<T, TaskError> {
         if !self.is_finished() {
-            return Err(TaskError::unfinished(self.cell.node().info()));
+            return Err(TaskError::unfinished(self.info()));
         }
         self.take()
     }
@@ -157,7 +161,7 @@ impl<T: 'static> Task<T> {
             let in_closure =
                 tree::with_current(|node| node.is_some_and(|node| node.node().kind() == NodeKind::Blocking));
             if on_runtime && !in_closure {
-                return Err(TaskError::runtime_thread(self.cell.node().info()));
+                return Err(TaskError::runtime_thread(self.info()));
             }
             self.cell.wait_done();
         }
@@ -176,7 +180,7 @@ impl<T: 'static> Task<T> {
     fn take(&self) -> Result<T, TaskError> {
         // SAFETY: C2: done (every caller has seen it), and a caller holds the one handle mutably or whole.
         let outcome = unsafe { self.cell.take_outcome() };
-        outcome.into_result(|| self.cell.node().info())
+        outcome.into_result(|| self.info())
     }
 }
 
@@ -190,7 +194,7 @@ impl<T: 'static> Future for Task<T> {
 
 impl<T: 'static> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let info = self.cell.node().info();
+        let info = self.info();
         f.debug_struct("Task").field("task", &info).field("finished", &self.is_finished()).finish()
     }
 }

@@ -1,0 +1,337 @@
+//! A seeded mix of spawning, nesting, failing, panicking, cancelling and dropping; drop counters are checked
+//! at every exit (R1) and after every drop (R2).
+//!
+//! `TASKGROUP_SOAK_SEEDS=5000 cargo test --release -p taskgroup --test soak` runs more seeds,
+//! `TASKGROUP_SOAK_FIRST=1234` begins at another one. A failure names its seed.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use taskgroup::{ErrorGroup, OnFailure, OnPanic, Spawner, Task, TaskGroup};
+use tokio::task::yield_now;
+
+/// SplitMix64: small, seeded, the same everywhere.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn fork(&mut self) -> Rng {
+        Rng(self.next())
+    }
+}
+
+/// The futures and closures alive under one group, and under each group around it.
+#[derive(Clone)]
+struct Counts {
+    futures: Arc<AtomicUsize>,
+    closures: Arc<AtomicUsize>,
+    outer: Option<Arc<Counts>>,
+}
+
+struct Alive {
+    counts: Counts,
+    closure: bool,
+}
+
+impl Counts {
+    fn root() -> Self {
+        Self { futures: Arc::default(), closures: Arc::default(), outer: None }
+    }
+
+    fn inside(&self) -> Self {
+        Self { outer: Some(Arc::new(self.clone())), ..Self::root() }
+    }
+
+    fn guard(&self, closure: bool) -> Alive {
+        self.add(closure);
+        Alive { counts: self.clone(), closure }
+    }
+
+    fn each(&self, mut visit: impl FnMut(&Counts)) {
+        let mut next = Some(self);
+        while let Some(counts) = next {
+            visit(counts);
+            next = counts.outer.as_deref();
+        }
+    }
+
+    fn add(&self, closure: bool) {
+        self.each(|counts| {
+            counts.counter(closure).fetch_add(1, Ordering::SeqCst);
+        });
+    }
+
+    fn counter(&self, closure: bool) -> &AtomicUsize {
+        if closure { &self.closures } else { &self.futures }
+    }
+
+    #[track_caller]
+    fn assert_no_future(&self, when: &str) {
+        assert_eq!(self.futures.load(Ordering::SeqCst), 0, "futures alive {when}");
+    }
+
+    #[track_caller]
+    fn assert_nothing(&self, when: &str) {
+        self.assert_no_future(when);
+        assert_eq!(self.closures.load(Ordering::SeqCst), 0, "closures alive {when}");
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let closure = self.closure;
+        self.counts.each(|counts| {
+            counts.counter(closure).fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+}
+
+type Done = Result<u64, Trouble>;
+
+#[derive(Debug)]
+enum Trouble {
+    Own,
+    Nested(#[allow(dead_code, reason = "kept to be dropped with the tree")] ErrorGroup<Trouble>),
+}
+
+/// The payload of a wanted panic; any other payload is a failed assertion.
+struct Wanted;
+
+/// What a child does: a few steps, each drawn by lot.
+fn child(mut rng: Rng, depth: u32, counts: Counts, siblings: Spawner<Trouble>) -> Pin<Box<dyn Future<Output = Done> + Send>> {
+    let alive = counts.guard(false);
+    Box::pin(async move {
+        let _alive = alive;
+        let mut handles: Vec<Task<u64>> = Vec::new();
+        for _ in 0..rng.below(10) {
+            match rng.below(16) {
+                0..=4 => yield_now().await,
+                5 | 6 if depth > 0 => {
+                    handles.push(siblings.spawn(child(rng.fork(), depth - 1, counts.clone(), siblings.clone())));
+                }
+                7 | 8 if depth > 0 => {
+                    nested(rng.fork(), depth - 1, counts.clone()).await.map_err(Trouble::Nested)?;
+                }
+                9 if depth > 0 => dropped(rng.fork(), depth - 1, &counts).await,
+                10 => handles.iter().for_each(Task::cancel),
+                11 => {
+                    if let Some(task) = handles.pop() {
+                        let _ = task.await;
+                    }
+                }
+                12 if rng.below(8) == 0 => siblings.cancel_because("drawn by lot"),
+                13 if rng.below(4) == 0 => return Err(Trouble::Own),
+                14 if rng.below(8) == 0 => std::panic::panic_any(Wanted),
+                15 if rng.below(4) == 0 => std::future::pending().await,
+                _ => {}
+            }
+        }
+        Ok(rng.next())
+    })
+}
+
+/// A group with children of every kind, run to its exit.
+async fn nested(mut rng: Rng, depth: u32, outer: Counts) -> Result<u64, ErrorGroup<Trouble>> {
+    let counts = outer.inside();
+    let group = TaskGroup::builder()
+        .on_failure(if rng.below(3) == 0 { OnFailure::Continue } else { OnFailure::Cancel })
+        .on_panic(if rng.below(2) == 0 { OnPanic::Collect } else { OnPanic::Resume })
+        .max_failures(rng.below(4) as usize)
+        .build();
+    let body = body(&group, rng.fork(), depth, counts.clone());
+    let ended = match rng.below(4) {
+        0 => {
+            drop(body);
+            populate(&group, &mut rng, depth, &counts);
+            if rng.below(2) == 0 {
+                group.cancel();
+            }
+            hasten(&group, &mut rng);
+            group.join().await.map(|()| 0)
+        }
+        _ => group.run(body).await,
+    };
+    counts.assert_nothing("at exit (R1)");
+    ended
+}
+
+/// Pending children would keep an uncancelled group open: somebody ends it after a while.
+fn hasten(group: &TaskGroup<Trouble>, rng: &mut Rng) {
+    let (spawner, rounds) = (group.spawner(), rng.below(20));
+    group.task().background().spawn(async move {
+        for _ in 0..rounds {
+            yield_now().await;
+        }
+        spawner.cancel();
+        Ok(0)
+    });
+    let (spawner, rounds) = (group.spawner(), 20 + rng.below(20));
+    group.spawn(async move {
+        for _ in 0..rounds {
+            yield_now().await;
+        }
+        spawner.cancel();
+        Ok(0)
+    });
+}
+
+fn populate(group: &TaskGroup<Trouble>, rng: &mut Rng, depth: u32, counts: &Counts) {
+    for _ in 0..rng.below(6) {
+        let future = child(rng.fork(), depth, counts.clone(), group.spawner());
+        let task = group.task().name("soaked");
+        match rng.below(6) {
+            0 => drop(task.background().spawn(future)),
+            1 => drop(task.eager().spawn(future)),
+            2 => {
+                drop(future);
+                let (alive, turns) = (counts.guard(true), rng.below(50));
+                task.spawn_blocking(move |token| {
+                    let _alive = alive;
+                    let mut turn = 0;
+                    while turn < turns && !token.is_cancelled() {
+                        turn += 1;
+                        std::thread::yield_now();
+                    }
+                    if turns % 5 == 0 { Err(Trouble::Own) } else { Ok(turn) }
+                });
+            }
+            3 => drop(group.try_spawn(future)),
+            _ => drop(task.spawn(future)),
+        }
+    }
+}
+
+async fn body(group: &TaskGroup<Trouble>, mut rng: Rng, depth: u32, counts: Counts) -> Done {
+    let _alive = counts.guard(false);
+    populate(group, &mut rng, depth, &counts);
+    hasten(group, &mut rng);
+    for _ in 0..rng.below(4) {
+        match rng.below(10) {
+            0..=3 => yield_now().await,
+            4 => populate(group, &mut rng, depth, &counts),
+            5 => group.wait_idle().await,
+            6 => {
+                let alive = counts.guard(false);
+                let wait = rng.below(3);
+                let started = group.start(|ready| async move {
+                    let _alive = alive;
+                    yield_now().await;
+                    match wait {
+                        0 => return Err(Trouble::Own),
+                        1 => std::future::pending().await,
+                        _ => ready.ready(()),
+                    }
+                    Ok(1)
+                });
+                if wait == 1 {
+                    tokio::select! {
+                        biased;
+                        _ = started => {}
+                        () = yield_now() => {}
+                    }
+                } else {
+                    let _ = started.await;
+                }
+            }
+            7 if rng.below(4) == 0 => group.cancel(),
+            8 if rng.below(4) == 0 => return Err(Trouble::Own),
+            9 if rng.below(6) == 0 => std::panic::panic_any(Wanted),
+            _ => {}
+        }
+    }
+    Ok(1)
+}
+
+/// A group whose future, or which itself, is dropped at some point: nothing of it may be alive after.
+async fn dropped(mut rng: Rng, depth: u32, outer: &Counts) {
+    let counts = outer.inside();
+    let turns = rng.below(6);
+    if rng.below(2) == 0 {
+        let group = TaskGroup::new();
+        populate(&group, &mut rng, depth, &counts);
+        for _ in 0..turns {
+            yield_now().await;
+        }
+        drop(group);
+    } else {
+        let whole = nested(rng.fork(), depth, counts.clone());
+        let impatience = async {
+            for _ in 0..turns {
+                yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = impatience => {}
+            _ = whole => {}
+        }
+    }
+    counts.assert_no_future("after the drop (R2)");
+}
+
+fn soak(seed: u64) {
+    let mut rng = Rng(seed);
+    let runtime = match rng.below(3) {
+        0 => tokio::runtime::Builder::new_current_thread().build(),
+        workers => tokio::runtime::Builder::new_multi_thread().worker_threads(1 + workers as usize).build(),
+    };
+    let runtime = runtime.expect("a runtime");
+    let counts = Counts::root();
+    let outcome = runtime.block_on({
+        let counts = counts.clone();
+        async move {
+            tokio::spawn(async move {
+                dropped(rng.fork(), 3, &counts).await;
+                let _ = nested(rng.fork(), 4, counts).await;
+            })
+            .await
+        }
+    });
+    if let Err(error) = outcome {
+        let payload = error.into_panic();
+        if !payload.is::<Wanted>() {
+            std::panic::resume_unwind(payload);
+        }
+    }
+    drop(runtime);
+    counts.assert_nothing("when the runtime is gone");
+}
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text:?}")),
+        Err(_) => default,
+    }
+}
+
+#[test]
+fn soak_from_seeds() {
+    // Thousands of failures without an owner are wanted here: not on standard error.
+    tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::new()).expect("the only one");
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !info.payload().is::<Wanted>() {
+            hook(info);
+        }
+    }));
+    let first = from_environment("TASKGROUP_SOAK_FIRST", 0);
+    for seed in first..first + from_environment("TASKGROUP_SOAK_SEEDS", 200) {
+        let run = std::panic::catch_unwind(|| soak(seed));
+        if run.is_err() {
+            panic!("soak failed with seed {seed}: repeat it with TASKGROUP_SOAK_FIRST={seed} TASKGROUP_SOAK_SEEDS=1");
+        }
+    }
+}
