@@ -111,7 +111,12 @@ enum Trouble {
 struct Wanted;
 
 /// What a child does: a few steps, each drawn by lot.
-fn child(mut rng: Rng, depth: u32, counts: Counts, siblings: Spawner<Trouble>) -> Pin<Box<dyn Future<Output = Done> + Send>> {
+fn child(
+    mut rng: Rng,
+    depth: u32,
+    counts: Counts,
+    siblings: Spawner<Trouble>,
+) -> Pin<Box<dyn Future<Output = Done> + Send>> {
     let alive = counts.guard(false);
     Box::pin(async move {
         let _alive = alive;
@@ -120,7 +125,12 @@ fn child(mut rng: Rng, depth: u32, counts: Counts, siblings: Spawner<Trouble>) -
             match rng.below(16) {
                 0..=4 => yield_now().await,
                 5 | 6 if depth > 0 => {
-                    handles.push(siblings.spawn(child(rng.fork(), depth - 1, counts.clone(), siblings.clone())));
+                    handles.push(siblings.spawn(child(
+                        rng.fork(),
+                        depth - 1,
+                        counts.clone(),
+                        siblings.clone(),
+                    )));
                 }
                 7 | 8 if depth > 0 => {
                     nested(rng.fork(), depth - 1, counts.clone()).await.map_err(Trouble::Nested)?;
@@ -331,7 +341,9 @@ fn soak_from_seeds() {
     for seed in first..first + from_environment("TASKGROUP_SOAK_SEEDS", 200) {
         let run = std::panic::catch_unwind(|| soak(seed));
         if run.is_err() {
-            panic!("soak failed with seed {seed}: repeat it with TASKGROUP_SOAK_FIRST={seed} TASKGROUP_SOAK_SEEDS=1");
+            panic!(
+                "soak failed with seed {seed}: repeat it with TASKGROUP_SOAK_FIRST={seed} TASKGROUP_SOAK_SEEDS=1"
+            );
         }
     }
 }

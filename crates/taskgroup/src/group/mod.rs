@@ -131,9 +131,8 @@ impl<E: Send + 'static> TaskGroup<E> {
     ///
     /// Outside a tokio runtime, if the group was also made outside one.
     #[track_caller]
-    pub fn spawn<T, F>(&self, future: F) -> Task<T>
+    pub fn spawn<T>(&self, future: impl Future<Output = Result<T, E>> + Send + 'static) -> Task<T>
     where
-        F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
     {
         self.core.spawn(future, Options::new(Location::caller()))
@@ -154,9 +153,8 @@ impl<E: Send + 'static> TaskGroup<E> {
     ///
     /// As [`spawn`](Self::spawn).
     #[track_caller]
-    pub fn spawn_into<T, X, F>(&self, future: F) -> Task<T>
+    pub fn spawn_into<T, X>(&self, future: impl Future<Output = Result<T, X>> + Send + 'static) -> Task<T>
     where
-        F: Future<Output = Result<T, X>> + Send + 'static,
         T: Send + 'static,
         X: Into<E> + 'static,
     {
@@ -207,9 +205,11 @@ impl<E: Send + 'static> TaskGroup<E> {
     ///
     /// As [`spawn`](Self::spawn).
     #[track_caller]
-    pub fn spawn_blocking<T, F>(&self, closure: F) -> Task<T>
+    pub fn spawn_blocking<T>(
+        &self,
+        closure: impl FnOnce(&CancelToken) -> Result<T, E> + Send + 'static,
+    ) -> Task<T>
     where
-        F: FnOnce(&CancelToken) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
     {
         self.core.spawn_blocking(closure, Options::new(Location::caller()))
@@ -266,12 +266,11 @@ impl<E: Send + 'static> TaskGroup<E> {
     ///
     /// As [`spawn`](Self::spawn).
     #[track_caller]
-    pub fn start<R, T, F, Fut>(
+    pub fn start<R, T, Fut>(
         &self,
-        make: F,
-    ) -> impl Future<Output = Result<(R, Task<T>), StartError<E>>> + use<'_, R, T, F, Fut, E>
+        make: impl FnOnce(Ready<R>) -> Fut,
+    ) -> impl Future<Output = Result<(R, Task<T>), StartError<E>>>
     where
-        F: FnOnce(Ready<R>) -> Fut,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
         R: Send + 'static,
         T: Send + 'static,

@@ -45,9 +45,8 @@ impl<E: Send + 'static> Spawner<E> {
     ///
     /// As there.
     #[track_caller]
-    pub fn spawn<T, F>(&self, future: F) -> Task<T>
+    pub fn spawn<T>(&self, future: impl Future<Output = Result<T, E>> + Send + 'static) -> Task<T>
     where
-        F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
     {
         self.core.spawn(future, Options::new(Location::caller()))
@@ -59,9 +58,8 @@ impl<E: Send + 'static> Spawner<E> {
     ///
     /// As there.
     #[track_caller]
-    pub fn spawn_into<T, X, F>(&self, future: F) -> Task<T>
+    pub fn spawn_into<T, X>(&self, future: impl Future<Output = Result<T, X>> + Send + 'static) -> Task<T>
     where
-        F: Future<Output = Result<T, X>> + Send + 'static,
         T: Send + 'static,
         X: Into<E> + 'static,
     {
@@ -92,9 +90,11 @@ impl<E: Send + 'static> Spawner<E> {
     ///
     /// As there.
     #[track_caller]
-    pub fn spawn_blocking<T, F>(&self, closure: F) -> Task<T>
+    pub fn spawn_blocking<T>(
+        &self,
+        closure: impl FnOnce(&CancelToken) -> Result<T, E> + Send + 'static,
+    ) -> Task<T>
     where
-        F: FnOnce(&CancelToken) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
     {
         self.core.spawn_blocking(closure, Options::new(Location::caller()))

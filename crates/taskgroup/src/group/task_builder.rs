@@ -62,9 +62,8 @@ impl<'g, E: Send + 'static> TaskBuilder<'g, E> {
     ///
     /// As there.
     #[track_caller]
-    pub fn spawn<T, F>(self, future: F) -> Task<T>
+    pub fn spawn<T>(self, future: impl Future<Output = Result<T, E>> + Send + 'static) -> Task<T>
     where
-        F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
     {
         let (core, options) = self.options(Location::caller());
@@ -97,9 +96,11 @@ impl<'g, E: Send + 'static> TaskBuilder<'g, E> {
     ///
     /// As there.
     #[track_caller]
-    pub fn spawn_blocking<T, F>(self, closure: F) -> Task<T>
+    pub fn spawn_blocking<T>(
+        self,
+        closure: impl FnOnce(&CancelToken) -> Result<T, E> + Send + 'static,
+    ) -> Task<T>
     where
-        F: FnOnce(&CancelToken) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
     {
         let (core, options) = self.options(Location::caller());
@@ -116,12 +117,11 @@ impl<'g, E: Send + 'static> TaskBuilder<'g, E> {
     ///
     /// As there.
     #[track_caller]
-    pub fn start<R, T, F, Fut>(
+    pub fn start<R, T, Fut>(
         self,
-        make: F,
-    ) -> impl Future<Output = Result<(R, Task<T>), StartError<E>>> + use<'g, R, T, F, Fut, E>
+        make: impl FnOnce(Ready<R>) -> Fut,
+    ) -> impl Future<Output = Result<(R, Task<T>), StartError<E>>>
     where
-        F: FnOnce(Ready<R>) -> Fut,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
         R: Send + 'static,
         T: Send + 'static,
