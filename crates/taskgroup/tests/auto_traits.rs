@@ -1,0 +1,189 @@
+//! A table of `Send`, `Sync` and `Unpin` for every public type and future, and `scope` inside `tokio::spawn`.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use static_assertions::{assert_impl_all, assert_not_impl_any};
+use taskgroup::*;
+
+/// Neither `Send` nor `Sync`.
+type Local = Rc<u8>;
+/// `Send`, not `Sync`.
+type Sendable = Cell<u8>;
+
+macro_rules! table {
+    ($($type:ty: $($yes:ident)* $(, not $($no:ident)*)?;)*) => {
+        $( $(assert_impl_all!($type: $yes);)* $($(assert_not_impl_any!($type: $no);)*)? )*
+    };
+}
+
+table! {
+    TaskGroup: Send Sync Unpin;
+    TaskGroup<Sendable>: Send Sync Unpin;
+    Spawner: Send Sync Unpin;
+    Spawner<Sendable>: Send Sync Unpin;
+    Builder: Send Sync Unpin;
+    TaskBuilder<'static, Error>: Send Sync Unpin;
+    Task<u8>: Send Sync Unpin;
+    Task<Sendable>: Send Unpin, not Sync;
+    Task<Local>: Unpin, not Send Sync;
+    TaskError: Send Sync Unpin;
+    ErrorGroup: Send Sync Unpin;
+    ErrorGroup<Sendable>: Send Unpin, not Sync;
+    ErrorGroup<Local>: Unpin, not Send Sync;
+    Failure<u8>: Send Sync Unpin;
+    Failure<Sendable>: Send Unpin, not Sync;
+    Failure<Local>: Unpin, not Send Sync;
+    Except<Error>: Send Sync Unpin;
+    Leaves<'static, Error>: Send Sync Unpin;
+    StartError<Error>: Send Sync Unpin;
+    StartError<Sendable>: Send Unpin, not Sync;
+    TrySpawnError<u8>: Send Sync Unpin;
+    Ready<u8>: Send Sync Unpin;
+    CancelToken: Send Sync Unpin;
+    CancelCause: Send Sync Unpin;
+    CancelReason: Send Sync Unpin;
+    Cancelled: Send Sync Unpin;
+    Chain<'static>: Send Sync Unpin;
+    Panic: Send Sync Unpin;
+    Id: Send Sync Unpin Copy;
+    NodeInfo: Send Sync Unpin;
+    NodeKind: Send Sync Unpin Copy;
+    OnDrop: Send Sync Unpin Copy;
+    OnFailure: Send Sync Unpin Copy;
+    OnPanic: Send Sync Unpin Copy;
+    Run<'static, std::future::Ready<Result<u8, Error>>, u8, Error>: Send Sync Unpin;
+    Run<'static, std::future::Ready<Result<Local, Error>>, Local, Error>: Unpin, not Send;
+    Run<'static, std::marker::PhantomPinned, u8, Error>: Send, not Unpin;
+}
+
+fn send<T: Send>(value: T) -> T {
+    value
+}
+
+fn unpin_is_not_needed<T>(value: T) -> T {
+    value
+}
+
+#[tokio::test]
+async fn futures_are_send() {
+    let group: TaskGroup<Sendable> = TaskGroup::new();
+    send(group.wait_idle()).await;
+    drop(send(group.start::<u8, (), _>(|ready| async move {
+        ready.ready(1);
+        Ok(())
+    })));
+    let task = group.spawn(async { Ok(1) });
+    send(task.wait_finished()).await;
+    send(unpin_is_not_needed(group.join())).await.unwrap();
+}
+
+#[derive(Debug)]
+enum Mine {
+    Io(#[allow(dead_code, reason = "shown by Debug")] std::io::Error),
+    Task(#[allow(dead_code, reason = "shown by Debug")] TaskError),
+}
+
+impl From<std::io::Error> for Mine {
+    fn from(error: std::io::Error) -> Self {
+        Mine::Io(error)
+    }
+}
+
+impl From<TaskError> for Mine {
+    fn from(error: TaskError) -> Self {
+        Mine::Task(error)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scope_inside_spawn_with_the_default_error() {
+    let host = tokio::spawn(async {
+        let (text, mut count) = (String::from("lent"), 0);
+        let by_reference = scope(async |tg: &TaskGroup| {
+            tg.spawn(async { Ok(()) });
+            tokio::task::yield_now().await;
+            Ok(text.len())
+        })
+        .await?;
+        let by_mut = scope(async |tg: &TaskGroup| {
+            count += tg.spawn(async { Ok(1) }).await?;
+            tokio::task::yield_now().await;
+            count += 1;
+            Ok(count)
+        })
+        .await?;
+        let by_move = scope(async move |tg: &TaskGroup| {
+            let task = tg.spawn(async move { Ok(text) });
+            Ok(task.await?)
+        })
+        .await?;
+        Ok::<_, ErrorGroup>((by_reference, by_mut, by_move, count))
+    });
+    assert_eq!(host.await.unwrap().unwrap(), (4, 2, "lent".to_owned(), 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scope_inside_spawn_with_anyhow_named_by_its_children() {
+    let host = tokio::spawn(async {
+        let (text, mut count) = (String::from("lent"), 0);
+        scope(async |tg| {
+            tg.spawn(async { anyhow::Ok(()) });
+            count += text.len();
+            tokio::task::yield_now().await;
+            Ok(count)
+        })
+        .await
+    });
+    assert_eq!(host.await.unwrap().unwrap(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scope_inside_spawn_with_an_enum_of_ones_own() {
+    let host = tokio::spawn(async {
+        let (text, mut count) = (String::from("lent"), 0);
+        let moved = text.clone();
+        let first = scope(async |tg: &TaskGroup<Mine>| {
+            tg.spawn(async { std::fs::metadata("/nowhere/at/all").map(drop).map_err(Mine::from) });
+            count += text.len();
+            tokio::task::yield_now().await;
+            Ok(count)
+        })
+        .await;
+        let second = scope(async move |tg| {
+            let task = tg.spawn(async move { Ok::<_, Mine>(moved) });
+            Ok(task.await?)
+        })
+        .await;
+        (first, second, count)
+    });
+    let (first, second, count) = host.await.unwrap();
+    assert!(matches!(first.unwrap_err().into_first().unwrap().into_error(), Ok(Mine::Io(_))));
+    assert_eq!((second.unwrap(), count), ("lent".to_owned(), 4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn run_inside_spawn_with_a_boxed_error() {
+    type Boxed = Box<dyn std::error::Error + Send + Sync>;
+    let host = tokio::spawn(async {
+        let group: TaskGroup<Boxed> = TaskGroup::new();
+        let task = group.spawn(async { Ok("x".parse::<i32>()?) });
+        group.run(async { Ok(task.await?) }).await
+    });
+    let error = host.await.unwrap().unwrap_err();
+    assert!(error.first().unwrap().is::<std::num::ParseIntError>());
+}
+
+#[tokio::test]
+async fn run_takes_a_body_that_is_not_send() {
+    let local = Rc::new(5);
+    let group: TaskGroup = TaskGroup::new();
+    let value = group
+        .run(async {
+            let copy = Rc::clone(&local);
+            tokio::task::yield_now().await;
+            Ok(*copy)
+        })
+        .await;
+    assert_eq!(value.unwrap(), 5);
+}
