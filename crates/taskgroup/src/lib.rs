@@ -1,4 +1,58 @@
-//! Structured concurrency for tokio.
+//! Structured concurrency for tokio: a task group that owns its tasks, and nothing outlives its group.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), taskgroup::ErrorGroup> {
+//! # async fn fetch(page: &str) -> anyhow::Result<String> { Ok(page.to_owned()) }
+//! let (news, weather) = taskgroup::scope(async |tg| {
+//!     let news = tg.spawn(fetch("news"));
+//!     let weather = tg.spawn(fetch("weather"));
+//!     Ok((news.await?, weather.await?))
+//! })
+//! .await?;
+//! # assert_eq!((news.as_str(), weather.as_str()), ("news", "weather"));
+//! # Ok(()) }
+//! ```
+//!
+//! [`scope()`] returns when the body and every task spawned in it have ended. If one fails, the others are
+//! cancelled; all failures come out together, as one [`ErrorGroup`], to be handled by type with
+//! [`except`](ErrorGroup::except). If the future of the scope is dropped (by a `select!`, a timeout, an abort),
+//! the futures of all its tasks are dropped before that drop returns.
+//!
+//! # Where to look
+//!
+//! | you want to | see |
+//! |---|---|
+//! | open a group around a closure | [`scope()`], with settings [`Builder::scope`] |
+//! | keep a group in a struct, or give it a plain future | [`TaskGroup`], [`TaskGroup::run`], [`TaskGroup::join`] |
+//! | spawn from children, other tasks, plain threads | [`Spawner`] |
+//! | name a task, keep it in the background, poll it at once | [`TaskGroup::task`] |
+//! | wait until a server listens | [`TaskGroup::start`] |
+//! | run blocking code that can be told to stop | [`TaskGroup::spawn_blocking`], [`CancelToken`] |
+//! | await or cancel one task | [`Task`] |
+//! | know why something was cancelled | [`CancelCause`] |
+//!
+//! # What cancelling means
+//!
+//! A cancel marks a group and everything below it. Code that stands at an await is cut there: none of it
+//! runs any more. First the groups it owns come to their end, innermost first; then its future is dropped.
+//! Code that is running goes on to its next wait (an await that is not ready at once); if it ends before
+//! one, its value or its error counts. So a task that never waits cannot be cut: let it look at
+//! [`is_cancelled()`].
+//!
+//! Cancellation is not a failure: it is never a leaf of an [`ErrorGroup`], and cancelling one task fails
+//! nobody. Real errors beat it: if a cancelled group produces an error while it drains, that error comes out.
+//!
+//! One trap: where a cancelled task polls several futures together (`join!`, `select!`), and one of them is a
+//! group that ended with failures, the task is polled once to be given them, and the other branches run for
+//! that one poll too.
+//!
+//! # Features
+//!
+//! * `tracing` (default): failures that nobody can be told of any more become `tracing` events where a
+//!   subscriber is set. Without it, or without a subscriber, they are lines on standard error.
+
+#[cfg(doctest)]
+mod doc_tests;
 mod error;
 mod group;
 mod lost;

@@ -289,25 +289,3 @@ fn a_started_closure_is_adopted_by_the_enclosing_group() {
         assert_eq!(counter.now(), 0);
     });
 }
-
-#[tokio::test]
-async fn forgetting_is_sound() {
-    let alive = Alive::new();
-    let group: TaskGroup = TaskGroup::new();
-    let guard = alive.guard();
-    let task = group.spawn(async move {
-        let _guard = guard;
-        yield_now().await;
-        Ok(3)
-    });
-    std::mem::forget(group);
-    assert_eq!(task.await.unwrap(), 3);
-    assert_eq!(alive.now(), 0);
-
-    let mut run = Box::pin(scope(async |tg: &TaskGroup| {
-        tg.spawn(async { Ok(()) });
-        pending::<anyhow::Result<()>>().await
-    }));
-    assert!(futures::poll!(run.as_mut()).is_pending());
-    std::mem::forget(run);
-}
