@@ -1,0 +1,131 @@
+//! Running both sides of a comparison in turn.
+//!
+//! Both sides get the same runtime, the same child futures and the same number of repetitions. Both are
+//! driven from a task on a worker thread, as a server would, not from `block_on`, whose thread is not one
+//! of the workers. Each round runs one after the other, and the next round the other way round, so that
+//! neither always finds the caches or the clock of the processor as the other left them. Before a side's
+//! turn the runtime has got rid of every task of the turn before.
+//!
+//! A round is long enough (about 10 ms) for the clock; the ratio is taken within a round and the median
+//! over the rounds, so that a disturbance of the machine spoils a round, not the result.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// How long to measure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    rounds: usize,
+    round_time: Duration,
+}
+
+impl Plan {
+    pub(crate) const FULL: Self = Self { rounds: 15, round_time: Duration::from_millis(10) };
+    pub(crate) const QUICK: Self = Self { rounds: 3, round_time: Duration::from_millis(1) };
+}
+
+/// How often the work is repeated in a round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Repeat {
+    /// The works that count instead of taking time.
+    Once,
+    /// Until the quicker side takes as long as a round should.
+    Fill,
+}
+
+/// The medians of the rounds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figures {
+    pub(crate) ours: f64,
+    pub(crate) peer: f64,
+    pub(crate) ratio: f64,
+}
+
+/// Runs both sides in turn. A side is given a number of repetitions, and answers with the figure of all of
+/// them together: nanoseconds, if `repeat` is `Fill`.
+pub(crate) fn compare<A, FA, B, FB>(plan: &Plan, threads: usize, repeat: Repeat, ours: A, peer: B) -> Figures
+where
+    A: Fn(usize) -> FA,
+    FA: Future<Output = f64> + Send + 'static,
+    B: Fn(usize) -> FB,
+    FB: Future<Output = f64> + Send + 'static,
+{
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .build()
+        .expect("the operating system gives us threads");
+    let mut repetitions = 1;
+    loop {
+        // Also the warm-up.
+        let quicker = turn(&runtime, ours(repetitions)).min(turn(&runtime, peer(repetitions)));
+        match repeat {
+            Repeat::Fill if quicker < nanoseconds(plan.round_time) => repetitions *= 2,
+            _ => break,
+        }
+    }
+    let each = |figure: f64| figure / repetitions as f64;
+    let rounds: Vec<(f64, f64)> = (0..plan.rounds)
+        .map(|round| {
+            if round % 2 == 0 {
+                let ours = turn(&runtime, ours(repetitions));
+                (each(ours), each(turn(&runtime, peer(repetitions))))
+            } else {
+                let peer = turn(&runtime, peer(repetitions));
+                (each(turn(&runtime, ours(repetitions))), each(peer))
+            }
+        })
+        .collect();
+    Figures {
+        ours: median(rounds.iter().map(|round| round.0)),
+        peer: median(rounds.iter().map(|round| round.1)),
+        ratio: median(rounds.iter().map(|round| round.0 / round.1)),
+    }
+}
+
+/// One side's part of a round, driven from a worker.
+fn turn(runtime: &Runtime, side: impl Future<Output = f64> + Send + 'static) -> f64 {
+    let driver = runtime.spawn(async {
+        let figure = side.await;
+        let metrics = Handle::current().metrics();
+        while metrics.num_alive_tasks() > 1 {
+            tokio::task::yield_now().await;
+        }
+        figure
+    });
+    runtime.block_on(driver).expect("no side panics")
+}
+
+pub(crate) fn nanoseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e9
+}
+
+pub(crate) fn nanoseconds_since(begin: Instant) -> f64 {
+    nanoseconds(begin.elapsed())
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<_> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_one_in_the_middle() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
+    }
+
+    #[test]
+    fn both_sides_run_the_same_number_of_repetitions() {
+        let side = |cost: f64| move |repetitions: usize| async move { repetitions as f64 * cost };
+        let figures = compare(&Plan::QUICK, 1, Repeat::Fill, side(10.0), side(40.0));
+        assert_eq!((figures.ours, figures.peer, figures.ratio), (10.0, 40.0, 0.25));
+    }
+}
