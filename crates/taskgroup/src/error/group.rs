@@ -145,7 +145,8 @@ impl<E: 'static> ErrorGroup<E> {
     }
 
     /// Two groups: the leaves for which `predicate` holds, and the others. Both keep the nesting; a side
-    /// without leaves is `None`. The count of failures not stored stays with the others.
+    /// without leaves is `None`. The count of failures not stored stays with the others, and so does an
+    /// `anyhow` context around a nested group that is divided.
     ///
     /// ```
     /// # use taskgroup::ErrorGroup;

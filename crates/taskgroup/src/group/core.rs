@@ -244,7 +244,7 @@ impl<E: Send + 'static> GroupCore<E> {
         drop(tree::detach(&self.node));
         match self.settings.on_panic {
             OnPanic::Collect => account,
-            OnPanic::Resume => resume_first_panic(account),
+            OnPanic::Resume => resume_first_panic(account, &self.node),
         }
     }
 
@@ -274,14 +274,7 @@ impl<E: Send + 'static> GroupCore<E> {
         drop(body.map(|body| tree::detach(body.node())));
         let account = self.take_ledger();
         drop(tree::detach(&self.node));
-        account.failures.into_iter().for_each(log_lost);
-        if account.more > 0 {
-            lost::report(format_args!(
-                "{} more failures of {}, which was dropped",
-                account.more,
-                self.node.info()
-            ));
-        }
+        log_account(account, &self.node);
     }
 
     pub(super) fn debug(&self, title: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -315,15 +308,27 @@ fn leave_to(left: NodeRef, home: Option<&NodeRef>) {
     }
 }
 
-fn resume_first_panic<E: 'static>(mut account: Account<E>) -> Account<E> {
+/// Resumes the first panic, if there is one; what else went wrong then has nobody to be told (R10).
+fn resume_first_panic<E: 'static>(mut account: Account<E>, group: &Node) -> Account<E> {
     let Some(first) = account.failures.iter().position(|failure| failure.panic().is_some()) else {
         return account;
     };
     let panic = account.failures.remove(first).into_panic();
-    account.failures.into_iter().for_each(log_lost);
+    log_account(account, group);
     match panic {
         Ok(panic) => panic.resume(),
         Err(_) => unreachable!("found by being a panic"),
+    }
+}
+
+fn log_account<E: 'static>(account: Account<E>, group: &Node) {
+    account.failures.into_iter().for_each(log_lost);
+    if account.more > 0 {
+        lost::report(format_args!(
+            "{} more failures of {} that nobody can be told of",
+            account.more,
+            group.info()
+        ));
     }
 }
 

@@ -90,8 +90,7 @@ impl<E: Send + 'static> GroupCore<E> {
     }
 
     fn admit<M: Member>(self: &Arc<Self>, cell: &Arc<M>, hold: Hold) -> Result<(), CancelCause> {
-        let member = Arc::clone(cell) as NodeRef;
-        Node::admit(&self.member(), &member, hold)
+        Node::admit(self.member(), Arc::clone(cell) as NodeRef, hold)
     }
 
     fn place<F, T>(&self, cell: &Arc<TaskCell<F, T, ToGroup<E>>>, eager: bool)

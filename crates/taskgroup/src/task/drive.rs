@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use super::cell::{Reporter, TaskCell};
 use super::outcome::{Ended, Outcome, Problem};
+use super::panic::Panic;
 use super::state::{EndPoll, StartPoll};
 use super::waiting::thread_token;
 use crate::sync::Arc;
@@ -119,58 +120,55 @@ where
         if let Some(ended) = returned {
             return self.end(ended);
         }
-        let parent = self.node().parent();
         let outcome = match dropped {
             None => Outcome::Cancelled { cause: self.node().cause().unwrap_or_else(cause), started },
-            Some(panic) => {
-                R::report(parent.as_ref(), self.node(), Problem::Panic(panic));
-                Outcome::Panicked
-            }
+            Some(panic) => self.panicked(panic),
         };
-        self.settle(outcome, parent);
+        self.settle(outcome);
     }
 
     /// The end of a child that returned or panicked, in R1's order.
     fn end(&self, ended: Ended<T, R::Error>) {
         // SAFETY: C1: every caller owns the stage and is about to `finish`.
         let (_, dropped) = unsafe { self.clear_stage() };
-        let parent = self.node().parent();
-        let report = |problem| R::report(parent.as_ref(), self.node(), problem);
         let mut outcome = match ended {
             Ended::Value(value) => Outcome::Value(value),
             Ended::Diverted { panicked: false } => Outcome::Failed,
             Ended::Diverted { panicked: true } => Outcome::Panicked,
-            Ended::Panicked(panic) => {
-                report(Problem::Panic(panic));
-                Outcome::Panicked
-            }
-            Ended::Error(error) => self.outcome_of(error, parent.as_ref()),
+            Ended::Panicked(panic) => self.panicked(panic),
+            Ended::Error(error) => self.failed(error),
         };
         if let Some(panic) = dropped {
-            report(Problem::Panic(panic));
-            outcome = Outcome::Panicked;
+            outcome = self.panicked(panic);
         }
-        self.settle(outcome, parent);
+        self.settle(outcome);
+    }
+
+    fn panicked(&self, panic: Panic) -> Outcome<T> {
+        R::report(self.node().parent().as_ref(), self.node(), Problem::Panic(panic));
+        Outcome::Panicked
     }
 
     /// An error with which a cancelled child says "cancelled" is no failure (R9).
-    fn outcome_of(&self, error: R::Error, parent: Option<&NodeRef>) -> Outcome<T> {
+    fn failed(&self, error: R::Error) -> Outcome<T> {
+        let parent = self.node().parent();
         if let Some(cause) = self.node().cause() {
-            if R::means_cancelled(parent, &error) {
+            if R::means_cancelled(parent.as_ref(), &error) {
                 return Outcome::Cancelled { cause, started: true };
             }
         }
-        R::report(parent, self.node(), Problem::Error(error));
+        R::report(parent.as_ref(), self.node(), Problem::Error(error));
         Outcome::Failed
     }
 
     /// Stores the outcome, leaves the books, wakes: the last steps of every end.
-    fn settle(&self, outcome: Outcome<T>, parent: Option<NodeRef>) {
+    fn settle(&self, outcome: Outcome<T>) {
         // SAFETY: C1: every caller owns the stage, has cleared it, and `finish` comes next.
         unsafe { self.store_outcome(outcome) };
-        hand_over_groups(self.node(), parent.as_ref());
+        if self.node().has_had_members() {
+            hand_over_groups(self.node(), self.node().parent().as_ref());
+        }
         let waited = self.state.finish();
-        drop(parent);
         tree::detach(self.node());
         if waited {
             self.wake_waiters();

@@ -101,7 +101,7 @@ fn cell(books: &Arc<Books>, steps: Steps) -> Arc<Cell> {
     let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
     let cell = Cell::new(node, steps);
     let (parent, child): (NodeRef, NodeRef) = (books.clone(), cell.clone());
-    Node::admit(&parent, &child, Hold::Ordinary).expect("open");
+    Node::admit(parent.clone(), child.clone(), Hold::Ordinary).expect("open");
     cell
 }
 
@@ -317,7 +317,7 @@ fn loom_last_child_against_spawn() {
             move || {
                 let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
                 let child: NodeRef = Cell::new(node, Steps::new(0, Ok(8), &Arc::new(AtomicUsize::new(0))));
-                Node::admit(&parent, &child, Hold::Ordinary).is_ok()
+                Node::admit(parent.clone(), child.clone(), Hold::Ordinary).is_ok()
             }
         });
         // The exit: closes when nobody is left, whoever comes and goes meanwhile.
@@ -382,7 +382,7 @@ fn loom_cancel_against_spawn() {
         let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
         let cell = Cell::new(node, Steps::new(usize::MAX, Ok(0), &alive));
         let (parent, child): (NodeRef, NodeRef) = (books.clone(), cell.clone());
-        match Node::admit(&parent, &child, Hold::Ordinary) {
+        match Node::admit(parent.clone(), child.clone(), Hold::Ordinary) {
             Ok(()) => {
                 // R5: in time, so the cancel reaches it and its shell ends.
                 block_on(Shell::new(cell.clone()));

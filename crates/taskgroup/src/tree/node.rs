@@ -14,6 +14,8 @@ const CANCELLED: u32 = 1;
 const CLOSED: u32 = 1 << 1;
 /// A group whose `run` or `join` has been polled and has not resolved.
 const RUNNING: u32 = 1 << 2;
+/// Has, or has had, members. Set under the lock.
+const PARENT: u32 = 1 << 4;
 /// A group with a failure that its `run` or `join` has not returned yet (R12).
 const UNDELIVERED: u32 = 1 << 3;
 
@@ -115,6 +117,19 @@ impl Node {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.has(CLOSED)
+    }
+
+    /// Whether anything ever stood under this node. Exact for whoever polls the region: only code that runs
+    /// in it puts something there.
+    pub(crate) fn has_had_members(&self) -> bool {
+        self.has(PARENT)
+    }
+
+    fn insert(&self, inner: &mut Inner, member: NodeRef, hold: Hold) -> u32 {
+        if inner.members.is_none() {
+            self.set(PARENT);
+        }
+        inner.members().insert(member, hold)
     }
 
     pub(crate) fn set_running(&self) {
@@ -257,15 +272,16 @@ impl Node {
     }
 
     /// Puts `child` under this node unless it is cancelled or closed (R5).
-    pub(crate) fn admit(this: &NodeRef, child: &NodeRef, hold: Hold) -> Result<(), CancelCause> {
+    pub(crate) fn admit(this: NodeRef, child: NodeRef, hold: Hold) -> Result<(), CancelCause> {
+        let entry = Arc::clone(&child);
         let mut link = child.node().lock();
         let mut inner = this.node().lock();
         if let Some(cause) = this.node().refusal(&inner) {
             return Err(cause);
         }
-        let slot = inner.members().insert(Arc::clone(child), hold);
+        let slot = this.node().insert(&mut inner, entry, hold);
         drop(inner);
-        link.parent = Some((Arc::clone(this), slot));
+        link.parent = Some((this, slot));
         Ok(())
     }
 
@@ -273,7 +289,7 @@ impl Node {
     pub(crate) fn adopt(this: &NodeRef, child: &NodeRef, hold: Hold) -> Option<CancelCause> {
         let mut link = child.node().lock();
         let mut inner = this.node().lock();
-        let slot = inner.members().insert(Arc::clone(child), hold);
+        let slot = this.node().insert(&mut inner, Arc::clone(child), hold);
         let cause = inner.cause.clone();
         drop(inner);
         link.parent = Some((Arc::clone(this), slot));
@@ -314,7 +330,7 @@ pub(crate) fn rehome(node: &NodeRef, home: &NodeRef, hold: Hold) {
         None => (None, WakerSet::Empty),
     };
     let mut inner = home.node().lock();
-    let slot = inner.members().insert(Arc::clone(node), hold);
+    let slot = home.node().insert(&mut inner, Arc::clone(node), hold);
     let cause = inner.cause.clone();
     drop(inner);
     link.parent = Some((Arc::clone(home), slot));
