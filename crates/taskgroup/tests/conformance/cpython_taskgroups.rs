@@ -546,8 +546,8 @@ async fn line_15_test_taskgroup_14() {
 
 /// The other end of [`slow_cleanup`].
 struct Cleanup {
-    /// The cleanup runs, but has not been asked for.
-    ready: oneshot::Receiver<()>,
+    /// The child and the cleanup are on their threads, and wait.
+    ready: [oneshot::Receiver<()>; 2],
     child: oneshot::Receiver<Task<()>>,
     /// Ends the cleanup.
     release: mpsc::Sender<()>,
@@ -555,19 +555,21 @@ struct Cleanup {
 
 /// A scope whose body, once cancelled, takes until `release` to clean up; a child fails in that time.
 fn slow_cleanup() -> (impl Future<Output = Result<(), ErrorGroup>> + Send + 'static, Cleanup) {
-    let (is_ready, ready) = oneshot::channel();
+    let (child_runs, child_ready) = oneshot::channel();
+    let (cleanup_runs, cleanup_ready) = oneshot::channel();
     let (give_child, child) = oneshot::channel();
     let (begin, begun) = mpsc::channel();
     let (release, released) = mpsc::channel();
     let outcome = scope(async move |tg: &TaskGroup| {
         let child = tg.spawn_blocking(move |_token| {
+            child_runs.send(()).unwrap();
             begun.recv()?;
             boom("child")
         });
         give_child.send(child).unwrap();
         scope(async move |inner: &TaskGroup| {
             inner.spawn_blocking(move |token| {
-                is_ready.send(()).unwrap();
+                cleanup_runs.send(()).unwrap();
                 until_cancelled(token);
                 begin.send(())?;
                 released.recv()?;
@@ -578,7 +580,7 @@ fn slow_cleanup() -> (impl Future<Output = Result<(), ErrorGroup>> + Send + 'sta
         .await?;
         Ok(())
     });
-    (outcome, Cleanup { ready, child, release })
+    (outcome, Cleanup { ready: [child_ready, cleanup_ready], child, release })
 }
 
 /// A child that fails while the cancelled body cleans up: its error is the outcome, not the cancel.
@@ -592,7 +594,9 @@ async fn line_16_test_taskgroup_15() {
         pending::<Result<(), _>>().await
     });
     let child = cleanup.child.await.unwrap();
-    cleanup.ready.await.unwrap();
+    for ready in cleanup.ready {
+        ready.await.unwrap();
+    }
     host.cancel();
     assert!(child.await.unwrap_err().is_failed());
     assert!(!host.is_finished());
@@ -618,7 +622,9 @@ async fn line_17_test_taskgroup_16() {
         Ok(())
     });
     let child = cleanup.child.await.unwrap();
-    cleanup.ready.await.unwrap();
+    for ready in cleanup.ready {
+        ready.await.unwrap();
+    }
     waiter.cancel();
     assert!(child.await.unwrap_err().is_failed());
     assert!(!waiter.is_finished());
