@@ -2,6 +2,9 @@
 
 use super::{ErrorGroup, Failure, carrier};
 
+/// What was chosen, and the rest.
+type Sides<E> = (Option<ErrorGroup<E>>, Option<ErrorGroup<E>>);
+
 /// One level of the tree that is being split.
 struct Level<E: 'static> {
     /// The group of this level, emptied; `rest` gets its `more`.
@@ -19,19 +22,19 @@ impl<E: 'static> Level<E> {
         Self { frame: group, holder, todo, chosen: Vec::new(), rest: Vec::new() }
     }
 
-    fn sides(self) -> (Option<ErrorGroup<E>>, Option<ErrorGroup<E>>, Option<Failure<E>>) {
+    fn close(self) -> (Sides<E>, Option<Failure<E>>) {
         let more = self.frame.more();
         let side = |failures: Vec<Failure<E>>, more| {
             (!failures.is_empty() || more > 0).then(|| self.frame.with_failures(failures, more))
         };
-        (side(self.chosen, 0), side(self.rest, more), self.holder)
+        ((side(self.chosen, 0), side(self.rest, more)), self.holder)
     }
 }
 
 pub(super) fn split<E: 'static>(
     group: ErrorGroup<E>,
     mut predicate: impl FnMut(&Failure<E>) -> bool,
-) -> (Option<ErrorGroup<E>>, Option<ErrorGroup<E>>) {
+) -> Sides<E> {
     if group.is_cancelled() {
         return (None, Some(group));
     }
@@ -39,11 +42,11 @@ pub(super) fn split<E: 'static>(
     loop {
         let level = levels.last_mut().expect("the root returns");
         let Some(mut failure) = level.todo.next() else {
-            let (chosen, rest, holder) = levels.pop().expect("looked at above").sides();
+            let (sides, holder) = levels.pop().expect("looked at above").close();
             let (Some(holder), Some(above)) = (holder, levels.last_mut()) else {
-                return (chosen, rest);
+                return sides;
             };
-            close(above, holder, chosen, rest);
+            put_back(above, holder, sides);
             continue;
         };
         match take_nested(&mut failure) {
@@ -56,13 +59,8 @@ pub(super) fn split<E: 'static>(
 
 /// Puts the two sides of a nested group back into the level above. The holder, with whatever context is
 /// around the group in it, goes with the rest, or with the chosen where there is no rest.
-fn close<E: 'static>(
-    above: &mut Level<E>,
-    mut holder: Failure<E>,
-    chosen: Option<ErrorGroup<E>>,
-    rest: Option<ErrorGroup<E>>,
-) {
-    match (chosen, rest) {
+fn put_back<E: 'static>(above: &mut Level<E>, mut holder: Failure<E>, sides: Sides<E>) {
+    match sides {
         (Some(chosen), Some(rest)) => {
             let error = carrier::wrap(chosen).unwrap_or_else(|_| unreachable!("nesting needs a carrier"));
             above.chosen.push(holder.with_error(error));

@@ -111,21 +111,21 @@ impl<E: Send + 'static> GroupCore<E> {
         let panicked = matches!(problem, Problem::Panic(_));
         let failure = Failure::new(problem, child.info(), tree::path_of(child));
         let mut ledger = lock(&core.ledger);
-        let refused = if ledger.stage == Stage::Ended {
-            Some((failure, true))
+        let (unheard, unstored) = if ledger.stage == Stage::Ended {
+            (Some(failure), None)
         } else if ledger.failures.len() < core.settings.max_failures || (panicked && !ledger.panicked) {
             ledger.panicked |= panicked;
             ledger.failures.push(failure);
-            None
+            (None, None)
         } else {
             ledger.more += 1;
-            Some((failure, false))
+            (None, Some(failure))
         };
         drop(ledger);
-        if let Some((failure, unheard)) = refused {
-            if unheard {
-                log_lost(failure);
-            }
+        // Outside the lock: its destructor is the user's.
+        drop(unstored);
+        if let Some(failure) = unheard {
+            log_lost(failure);
         }
         core.node.set_undelivered();
         let resumes = panicked && core.settings.on_panic == OnPanic::Resume;

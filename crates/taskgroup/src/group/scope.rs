@@ -74,6 +74,7 @@ where
     scope_with(Settings::default(), body, Location::caller())
 }
 
+#[allow(clippy::manual_async_fn, reason = "an `async fn` cannot say that its future is `Send`")]
 pub(super) fn scope_with<T, E, F>(
     settings: Settings<E>,
     body: F,

@@ -200,11 +200,14 @@ where
     }
 }
 
+/// What `start` gives.
+pub(super) type Started<R, T, E> = Result<(R, Task<T>), StartError<E>>;
+
 pub(super) async fn start<R, T, F, Fut, E>(
     core: &Arc<GroupCore<E>>,
     make: F,
     options: Options,
-) -> Result<(R, Task<T>), StartError<E>>
+) -> Started<R, T, E>
 where
     F: FnOnce(Ready<R>) -> Fut,
     Fut: Future<Output = Result<T, E>> + Send + 'static,
@@ -256,7 +259,7 @@ impl<R, T: Send + 'static, E: Send + 'static> Pending<'_, R, T, E> {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(R, Task<T>), StartError<E>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Started<R, T, E>> {
         if tree::is_cancelled() {
             return Poll::Pending;
         }
@@ -269,8 +272,9 @@ impl<R, T: Send + 'static, E: Send + 'static> Pending<'_, R, T, E> {
             let task = self.task.take().expect("taken once");
             return Poll::Ready(Ok((value, task)));
         }
-        state.waker = Some(cx.waker().clone());
+        let replaced = state.waker.replace(cx.waker().clone());
         drop(state);
+        drop(replaced);
         if self.task().poll_ended(cx).is_pending() {
             return Poll::Pending;
         }

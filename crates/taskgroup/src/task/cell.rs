@@ -196,10 +196,10 @@ where
 
     /// A blocking closure that no thread has picked up yet is dropped at once: the pool may be busy for long.
     fn on_cancel(&self) {
-        if self.node.kind() == NodeKind::Blocking {
-            if let ClaimDrop::Granted { .. } = self.state.claim_drop(thread_token()) {
-                self.end_dropped(false);
-            }
+        if self.node.kind() == NodeKind::Blocking
+            && let ClaimDrop::Granted { .. } = self.state.claim_drop(thread_token())
+        {
+            self.end_dropped(false);
         }
     }
 

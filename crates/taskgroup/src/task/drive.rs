@@ -152,10 +152,10 @@ where
     /// An error with which a cancelled child says "cancelled" is no failure (R9).
     fn failed(&self, error: R::Error) -> Outcome<T> {
         let parent = self.node().parent();
-        if let Some(cause) = self.node().cause() {
-            if R::means_cancelled(parent.as_ref(), &error) {
-                return Outcome::Cancelled { cause, started: true };
-            }
+        if let Some(cause) = self.node().cause()
+            && R::means_cancelled(parent.as_ref(), &error)
+        {
+            return Outcome::Cancelled { cause, started: true };
         }
         R::report(parent.as_ref(), self.node(), Problem::Error(error));
         Outcome::Failed

@@ -59,7 +59,7 @@ async fn failed(name: &'static str, tasks: impl IntoIterator<Item = Fails>) -> E
     let builder = TaskGroup::builder().name(name);
     let group: TaskGroup = builder.on_failure(OnFailure::Continue).on_panic(OnPanic::Collect).build();
     for task in tasks {
-        group.spawn::<(), _>(async move {
+        group.spawn::<()>(async move {
             match task {
                 Fails::With(error) => Err(error),
                 Fails::Panics(text) => std::panic::panic_any(text),
@@ -145,7 +145,7 @@ async fn line_09_test_beg_wraps_exceptions_creates_eg() {
 async fn line_10_test_eg_wraps_base_exception_raises_type_error() {
     let group: TaskGroup = TaskGroup::builder().on_failure(OnFailure::Continue).build();
     group.spawn(async { Err::<(), _>(value(1)) });
-    group.spawn::<(), _>(async { std::panic::panic_any("exit") });
+    group.spawn::<()>(async { std::panic::panic_any("exit") });
     let payload = AssertUnwindSafe(group.join()).catch_unwind().await.unwrap_err();
     assert_eq!(payload.downcast_ref(), Some(&"exit"));
 }

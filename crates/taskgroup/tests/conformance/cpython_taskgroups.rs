@@ -756,7 +756,7 @@ async fn line_22_test_taskgroup_20a() {
 async fn line_24_test_taskgroup_21a() {
     let (cleanup, running) = fails_on_cancel("cleanup");
     let group: TaskGroup = TaskGroup::builder().on_panic(OnPanic::Collect).build();
-    group.spawn::<(), _>(async {
+    group.spawn::<()>(async {
         running.await.unwrap();
         std::panic::panic_any("child")
     });

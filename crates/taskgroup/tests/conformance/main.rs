@@ -10,6 +10,7 @@ mod java_structured_task_scope;
 mod kotlin_coroutine_scope;
 mod kotlin_supervisor;
 mod stdexec_scopes;
+#[path = "../common/mod.rs"]
 mod support;
 mod swift_taskgroup;
 mod tokio_join_map;
