@@ -75,7 +75,10 @@ async fn line_08_joined_scopes_are_safe_to_destroy() {
     let alive = Alive::new();
     let joined: Plain = TaskGroup::new();
     let guard = alive.guard();
-    joined.spawn(async move { Ok(drop(guard)) });
+    joined.spawn(async move {
+        drop(guard);
+        Ok(())
+    });
     joined.run(async { Ok(()) }).await.unwrap();
     assert_eq!(alive.now(), 0);
     drop(joined);
@@ -795,7 +798,10 @@ async fn line_59_type_async_scope_will_complete() {
         group.spawn(async move { task.await.map_err(|_| "no value") });
     })
     .await;
-    after(|group| drop(pin!(group.spawn(async { Ok(()) })))).await;
+    after(|group| {
+        let _never_polled = pin!(group.spawn(async { Ok(()) }));
+    })
+    .await;
 
     let group: Plain = TaskGroup::new();
     assert_eq!(nested(&group).await.unwrap(), 1);
@@ -834,7 +840,12 @@ fn line_62_spawn_tolerates_throwing_scope_tokens() {
     assert_spawn_panics(|| group.spawner().spawn(forever(alive.guard())));
     assert_spawn_panics(|| group.task().eager().spawn(forever(alive.guard())));
     let guard = alive.guard();
-    assert_spawn_panics(|| group.spawn_blocking(move |_token| Ok(drop(guard))));
+    assert_spawn_panics(|| {
+        group.spawn_blocking(move |_token| {
+            drop(guard);
+            Ok(())
+        })
+    });
     assert_eq!((alive.now(), alive.ever()), (0, 5));
     assert!(group.is_empty() && !group.is_cancelled());
 }
