@@ -14,7 +14,7 @@ use super::builder::{OnFailure, OnPanic, Settings};
 use crate::error::{self, Failure};
 use crate::lost;
 use crate::sync::{Arc, Mutex, lock};
-use crate::task::{Problem, Reporter};
+use crate::task::{Problem, Reporter, catch};
 use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind, NodeRef};
 
 pub(crate) struct GroupCore<E> {
@@ -122,8 +122,7 @@ impl<E: Send + 'static> GroupCore<E> {
             (None, Some(failure))
         };
         drop(ledger);
-        // Outside the lock: its destructor is the user's.
-        drop(unstored);
+        drop_guarded(unstored);
         if let Some(failure) = unheard {
             log_lost(failure);
         }
@@ -140,7 +139,13 @@ impl<E: Send + 'static> GroupCore<E> {
 
     fn means_cancelled(&self, error: &E) -> bool {
         error::means_cancelled(error)
-            || self.settings.treat_as_cancelled.as_ref().is_some_and(|means| means(error))
+            || self.settings.treat_as_cancelled.as_ref().is_some_and(|means| {
+                // A predicate that panics has not said "cancelled": the error counts, and the group ends.
+                catch(|| means(error)).unwrap_or_else(|panic| {
+                    lost::report(format_args!("the `treat_as_cancelled` of {} {panic}", self.node.info()));
+                    false
+                })
+            })
     }
 
     /// The group is being run: moves it under the node that polls it (R4).
@@ -336,8 +341,14 @@ fn log_account<E: 'static>(account: Account<E>, group: &Node) {
 fn log_lost<E: 'static>(failure: Failure<E>) {
     let what = error::text(&failure);
     lost::report(format_args!("a failure that nobody can be told of: {what} (in {})", failure.path()));
-    // Dropped here, outside every lock; a destructor that panics is the user's own last word.
-    drop(failure);
+    drop_guarded(failure);
+}
+
+/// Drops a value of a user's, outside every lock; a destructor that panics must not stop what comes next.
+fn drop_guarded<V>(value: V) {
+    if let Err(panic) = catch(|| drop(value)) {
+        lost::report(format_args!("a destructor {panic}"));
+    }
 }
 
 impl<E: Send + 'static> Member for GroupCore<E> {

@@ -55,8 +55,8 @@ use crate::tree::{self, Id};
 /// A group of tasks that ends only when every one of them has ended, and that nothing outlives.
 ///
 /// Reach for [`scope`] first; take a `TaskGroup` where a closure does not fit: a group kept in a struct, a
-/// body that is a plain future, `E = Box<dyn Error + Send + Sync>` (with which `async |tg|` closures cannot
-/// be proven `Send` by today's compiler). Open it with [`new`](Self::new), spawn into it, and end it with
+/// body that is a plain future, or `E = Box<dyn Error + Send + Sync>` (with which some compilers cannot prove
+/// `async |tg|` closures `Send`). Open it with [`new`](Self::new), spawn into it, and end it with
 /// [`run`](Self::run) or [`join`](Self::join).
 ///
 /// ```

@@ -49,7 +49,7 @@ where
 ///
 /// `E` is inferred. Where only `?` says what the errors are, nothing does: write `async |tg: &TaskGroup|` for
 /// the default (`anyhow::Error`), or `async |tg: &TaskGroup<MyError>|`. With
-/// `E = Box<dyn Error + Send + Sync>` today's compiler cannot prove such a closure `Send`: use
+/// `E = Box<dyn Error + Send + Sync>` some compilers cannot prove such a closure `Send`: then use
 /// [`TaskGroup::run`], which takes a plain future and has no such limit.
 ///
 /// # Cancel safety

@@ -12,7 +12,7 @@ use crate::tree::{self, CancelCause, Cancelled, NodeRef};
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// # use taskgroup::TaskGroup;
 /// let group: TaskGroup = TaskGroup::new();
-/// let task = group.spawn_blocking::<(), _>(|token| {
+/// let task = group.spawn_blocking::<()>(|token| {
 ///     loop {
 ///         token.check()?; // an error that counts as "cancelled", not as a failure
 ///         std::thread::yield_now();

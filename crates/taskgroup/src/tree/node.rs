@@ -306,8 +306,8 @@ pub(crate) fn detach(node: &Node) -> Option<NodeRef> {
         None => (None, WakerSet::Empty),
     };
     drop(link);
-    drop(member);
     wake_all(wakers);
+    drop(member);
     Some(parent)
 }
 
@@ -335,8 +335,8 @@ pub(crate) fn rehome(node: &NodeRef, home: &NodeRef, hold: Hold) {
     drop(inner);
     link.parent = Some((Arc::clone(home), slot));
     drop(link);
-    drop((former, member));
     wake_all(wakers);
+    drop((former, member));
     if let Some(cause) = cause {
         super::cancel(node, cause);
     }
