@@ -796,13 +796,13 @@ async fn line_59_type_async_scope_will_complete() {
     assert_eq!(handle.into_result().unwrap(), 1);
     let nested = after(async |group| group.spawn(waiting_for(group.spawn(work()))).await).await;
     assert_eq!(nested.unwrap(), 1);
-    let stopped = after(async |group| {
+    let (stopped,) = after(async |group| {
         let inner = group.spawn(async { pending::<Result<i32, _>>().await });
         let outer = group.spawn(waiting_for(inner));
         settle().await;
         assert_eq!(group.len(), 2);
         group.cancel();
-        outer
+        (outer,)
     })
     .await;
     assert!(stopped.into_result().unwrap_err().is_cancelled());
