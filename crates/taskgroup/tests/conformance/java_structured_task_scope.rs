@@ -1,4 +1,5 @@
-//! Java's `StructuredTaskScope`: forks, joins, closes, what a subtask's handle says, policies, and the older form's extras.
+//! Java's `StructuredTaskScope`: forks, joins, closes, what a subtask's handle says, policies, and the older
+//! form's extras.
 
 use std::future::{Future, pending};
 use std::panic::AssertUnwindSafe;
@@ -123,7 +124,8 @@ async fn line_09_test_fork_after_close() {
     assert!(spawner.try_spawn(async { Ok(()) }).is_err());
 }
 
-/// A runtime that is gone cannot start a task: its handle says so at once, and the group goes on to an orderly end.
+/// A runtime that is gone cannot start a task: its handle says so at once, and the group goes on to an
+/// orderly end.
 #[test]
 fn line_10_test_fork_rejected_execution_exception() {
     let alive = Alive::new();

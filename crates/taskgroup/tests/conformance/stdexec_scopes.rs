@@ -1,4 +1,5 @@
-//! C++ scopes (`counting_scope`, `async_scope`): counting, waiting for empty, stopping, handles, and what is freed when.
+//! C++ scopes (`counting_scope`, `async_scope`): counting, waiting for empty, stopping, handles, and what is
+//! freed when.
 
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -122,7 +123,8 @@ async fn line_10_closed_scopes_refuse_new_associations() {
     assert_eq!(ran.load(Ordering::SeqCst), 0);
 }
 
-/// 256 tasks, and 256 more from each of the first 1023 that end: the join comes after exactly 262,144 of them.
+/// 256 tasks, and 256 more from each of the first 1023 that end: the join comes after exactly 262,144 of
+/// them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn line_11_spawn_lots_of_work_looking_for_tsan_errors() {
     const WIDTH: usize = 256;
@@ -672,7 +674,8 @@ async fn line_53_spawn_future_forwards_stopped_signal() {
     group.join().await.unwrap();
 }
 
-/// A fixed set of eager tasks has started when the last `spawn` returns, and is waited for; with none there is
+/// A fixed set of eager tasks has started when the last `spawn` returns, and is waited for; with none there
+/// is
 /// nothing to wait for.
 #[tokio::test(start_paused = true)]
 async fn line_54_start_now() {
@@ -1007,7 +1010,8 @@ async fn line_70_associate_copying_re_queries_the_association() {
     group.join().await.unwrap();
 }
 
-/// What refused work captured is dropped inside `spawn`, long before the group ends; `try_spawn` gives it back.
+/// What refused work captured is dropped inside `spawn`, long before the group ends; `try_spawn` gives it
+/// back.
 #[tokio::test(start_paused = true)]
 async fn line_71_associate_argument_eagerly_destroyed_when_refused() {
     let alive = Alive::new();
