@@ -1,4 +1,5 @@
-//! Java's `StructuredTaskScope`: forks, joins, closes, what a subtask's handle says, policies, and the older form's extras.
+//! Java's `StructuredTaskScope`: forks, joins, closes, what a subtask's handle says, policies, and the older
+//! form's extras.
 
 use std::future::{Future, pending};
 use std::panic::AssertUnwindSafe;
@@ -123,7 +124,8 @@ async fn line_09_test_fork_after_close() {
     assert!(spawner.try_spawn(async { Ok(()) }).is_err());
 }
 
-/// A runtime that is gone cannot start a task: its handle says so at once, and the group goes on to an orderly end.
+/// A runtime that is gone cannot start a task: its handle says so at once, and the group goes on to an
+/// orderly end.
 #[test]
 fn line_10_test_fork_rejected_execution_exception() {
     let alive = Alive::new();
@@ -679,7 +681,7 @@ async fn line_69_test_all_until4() {
     let ends: Vec<TaskError> = tasks.into_iter().map(|task| task.into_result().unwrap_err()).collect();
     let failed = ends.iter().filter(|end| end.is_failed()).count();
     let cancelled = ends.iter().filter(|end| end.is_cancelled()).count();
-    assert!(failed >= 2 && cancelled >= 9, "{failed} failed, {cancelled} cancelled");
+    assert!(failed >= 2 && cancelled >= 10, "{failed} failed, {cancelled} cancelled");
     assert_eq!(failed + cancelled, ends.len());
     assert_eq!((errors.len(), errors.more()), (failed, 0));
 }

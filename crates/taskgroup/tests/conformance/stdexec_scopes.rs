@@ -1,4 +1,5 @@
-//! C++ scopes (`counting_scope`, `async_scope`): counting, waiting for empty, stopping, handles, and what is freed when.
+//! C++ scopes (`counting_scope`, `async_scope`): counting, waiting for empty, stopping, handles, and what is
+//! freed when.
 
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,10 +76,7 @@ async fn line_08_joined_scopes_are_safe_to_destroy() {
     let alive = Alive::new();
     let joined: Plain = TaskGroup::new();
     let guard = alive.guard();
-    joined.spawn(async move {
-        drop(guard);
-        Ok(())
-    });
+    joined.spawn(async move { Ok(guard) });
     joined.run(async { Ok(()) }).await.unwrap();
     assert_eq!(alive.now(), 0);
     drop(joined);
@@ -125,7 +123,8 @@ async fn line_10_closed_scopes_refuse_new_associations() {
     assert_eq!(ran.load(Ordering::SeqCst), 0);
 }
 
-/// 256 tasks, and 256 more from each of the first 1023 that end: the join comes after exactly 262,144 of them.
+/// 256 tasks, and 256 more from each of the first 1023 that end: the join comes after exactly 262,144 of
+/// them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn line_11_spawn_lots_of_work_looking_for_tsan_errors() {
     const WIDTH: usize = 256;
@@ -675,7 +674,8 @@ async fn line_53_spawn_future_forwards_stopped_signal() {
     group.join().await.unwrap();
 }
 
-/// A fixed set of eager tasks has started when the last `spawn` returns, and is waited for; with none there is
+/// A fixed set of eager tasks has started when the last `spawn` returns, and is waited for; with none there
+/// is
 /// nothing to wait for.
 #[tokio::test(start_paused = true)]
 async fn line_54_start_now() {
@@ -775,42 +775,40 @@ async fn line_58_stop_source_visible_in_stop_token() {
     other.join().await.unwrap();
 }
 
-/// Waiting for idle ends whatever happened in the group before.
+/// Waiting for idle ends whatever was done with the group and its handles before, a cancel of tasks that wait
+/// for tasks included.
 #[tokio::test(start_paused = true)]
 async fn line_59_type_async_scope_will_complete() {
-    let after = |prepare: fn(&Plain)| async move {
+    async fn after<T>(prepare: impl AsyncFnOnce(&Plain) -> T) -> T {
         let group: Plain = TaskGroup::new();
-        prepare(&group);
+        let prepared = prepare(&group).await;
         group.wait_idle().await;
         assert!(group.is_empty());
         group.join().await.unwrap();
-    };
-    let nested = |group: &Plain| {
-        let inner = group.spawn(async { Ok(1) });
-        group.spawn(async move { inner.await.map_err(|_| "no value") })
-    };
+        prepared
+    }
+    let work = || async { Ok(1) };
+    let waiting_for = |task: Task<i32>| async move { task.await.map_err(|_| "no value") };
 
-    after(|_| {}).await;
-    after(|group| drop(group.spawn(async { Ok(()) }))).await;
-    after(|group| drop(async { group.wait_idle().await })).await;
-    after(|group| {
-        let task = group.spawn(async { Ok(()) });
-        group.spawn(async move { task.await.map_err(|_| "no value") });
+    after(async |_| {}).await;
+    after(async |group| drop(group.spawn(work()))).await;
+    let unspawned = work();
+    after(async |_| drop(unspawned)).await;
+    assert_eq!(after(async |group| group.spawn(work()).await.unwrap()).await, 1);
+    let handle = after(async |group| group.spawn(work())).await;
+    assert_eq!(handle.into_result().unwrap(), 1);
+    let nested = after(async |group| group.spawn(waiting_for(group.spawn(work()))).await).await;
+    assert_eq!(nested.unwrap(), 1);
+    let (stopped,) = after(async |group| {
+        let inner = group.spawn(async { pending::<Result<i32, _>>().await });
+        let outer = group.spawn(waiting_for(inner));
+        settle().await;
+        assert_eq!(group.len(), 2);
+        group.cancel();
+        (outer,)
     })
     .await;
-    after(|group| {
-        let _never_polled = pin!(group.spawn(async { Ok(()) }));
-    })
-    .await;
-
-    let group: Plain = TaskGroup::new();
-    assert_eq!(nested(&group).await.unwrap(), 1);
-    group.wait_idle().await;
-    let cut = nested(&group);
-    group.cancel();
-    group.wait_idle().await;
-    assert!(cut.into_result().unwrap_err().never_started());
-    group.join().await.unwrap();
+    assert!(stopped.into_result().unwrap_err().is_cancelled());
 }
 
 /// What a task captures is dropped when it ends, and its value too when nobody holds the handle.
@@ -840,12 +838,7 @@ fn line_62_spawn_tolerates_throwing_scope_tokens() {
     assert_spawn_panics(|| group.spawner().spawn(forever(alive.guard())));
     assert_spawn_panics(|| group.task().eager().spawn(forever(alive.guard())));
     let guard = alive.guard();
-    assert_spawn_panics(|| {
-        group.spawn_blocking(move |_token| {
-            drop(guard);
-            Ok(())
-        })
-    });
+    assert_spawn_panics(|| group.spawn_blocking(move |_token| Ok(guard)));
     assert_eq!((alive.now(), alive.ever()), (0, 5));
     assert!(group.is_empty() && !group.is_cancelled());
 }
@@ -1017,7 +1010,8 @@ async fn line_70_associate_copying_re_queries_the_association() {
     group.join().await.unwrap();
 }
 
-/// What refused work captured is dropped inside `spawn`, long before the group ends; `try_spawn` gives it back.
+/// What refused work captured is dropped inside `spawn`, long before the group ends; `try_spawn` gives it
+/// back.
 #[tokio::test(start_paused = true)]
 async fn line_71_associate_argument_eagerly_destroyed_when_refused() {
     let alive = Alive::new();
