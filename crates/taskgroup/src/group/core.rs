@@ -163,7 +163,9 @@ impl<E: Send + 'static> GroupCore<E> {
                 );
             }
         }
-        if let Ok(handle) = Handle::try_current() {
+        if self.runtime.get().is_none()
+            && let Ok(handle) = Handle::try_current()
+        {
             let _ = self.runtime.set(handle);
         }
         self.node.set_running();
@@ -207,6 +209,9 @@ impl<E: Send + 'static> GroupCore<E> {
 
     /// One step towards exit, the body having ended. True: closed, with nobody left.
     pub(super) fn poll_exit(self: &Arc<Self>, waker: &Waker) -> bool {
+        if self.node.try_close_bare() {
+            return true;
+        }
         loop {
             let adopted = self.node.members_of(Hold::Nested);
             let busy = adopted.iter().filter(|group| tree::is_busy(group, waker)).count();

@@ -35,6 +35,9 @@ impl Deliverable {
 
 /// Looks at what is left inside a frozen region; leaves `waker` with whatever is still ending.
 pub(crate) fn frozen_step(region: &Node, waker: &Waker) -> Frozen {
+    if !region.has_had_members() {
+        return Frozen::Drop;
+    }
     let (mut busy, mut deliverable) = (false, Vec::new());
     let mut inside = region.members_snapshot();
     while let Some(member) = inside.pop() {

@@ -50,13 +50,20 @@ pub(crate) const BODY_SLOT: u32 = u32::MAX;
 /// The members of one node. Invariants, under the node's lock:
 /// `ordinary + background` is the number of live children; every watcher is woken when either `ordinary`
 /// or that sum falls to zero.
-#[derive(Default)]
 pub(crate) struct Members {
     pub(super) slab: Slab<(NodeRef, Hold)>,
     pub(super) body: Option<NodeRef>,
     pub(super) ordinary: usize,
     pub(super) background: usize,
     pub(super) watchers: WakerSet,
+}
+
+impl Default for Members {
+    fn default() -> Self {
+        // Room for a handful at once: most groups are small, and growing step by step costs them most.
+        let slab = Slab::with_capacity(8);
+        Self { slab, body: None, ordinary: 0, background: 0, watchers: WakerSet::default() }
+    }
 }
 
 impl Members {

@@ -198,17 +198,15 @@ impl Node {
     }
 
     /// Sets the mark and its cause, first one wins (invariant 3).
-    pub(super) fn mark(&self, cause: &CancelCause) -> Marked {
+    pub(super) fn mark(&self, cause: CancelCause) -> Marked {
         let mut inner = self.lock();
-        let first = inner.cause.is_none();
-        if first {
-            inner.cause = Some(cause.clone());
-            self.set(CANCELLED);
-        }
-        let cause = inner.cause.clone().expect("set above");
         let members = inner.members.as_ref().map_or_else(Vec::new, |members| members.snapshot());
-        let waker = if first { inner.waker.take() } else { None };
-        Marked { waker, first, cause, members }
+        if let Some(earlier) = &inner.cause {
+            return Marked { waker: None, first: false, cause: earlier.clone(), members };
+        }
+        inner.cause = Some(cause.clone());
+        self.set(CANCELLED);
+        Marked { waker: inner.waker.take(), first: true, cause, members }
     }
 
     pub(crate) fn members_snapshot(&self) -> Vec<NodeRef> {
@@ -248,6 +246,17 @@ impl Node {
             members.watchers.add(waker);
         }
         count
+    }
+
+    /// Closes the group if nothing at all stands in it, the usual end. True: closed.
+    #[must_use]
+    pub(crate) fn try_close_bare(&self) -> bool {
+        let inner = self.lock();
+        let bare = inner.members.as_ref().is_none_or(|members| members.slab.is_empty());
+        if bare {
+            self.set(CLOSED);
+        }
+        bare
     }
 
     /// Closes the group if no child is left (R6). True: closed; whoever comes now is born cancelled.

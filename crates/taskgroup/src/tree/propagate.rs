@@ -1,6 +1,9 @@
 //! Cancel travels down the tree, never up (R4), and never recursively (R18).
 
+use std::collections::VecDeque;
+
 use super::member::{NodeRef, OnDropWait, wake};
+use super::node::Marked;
 use super::{CancelCause, NodeKind};
 
 /// The cause that a member of `parent` gets: siblings share their group's; a group under a cancelled
@@ -12,40 +15,40 @@ fn cause_for(parent: &NodeRef, member: &NodeRef, cause: &CancelCause) -> CancelC
     }
 }
 
+/// What is below a node that has just been marked, each with the cause that it gets.
+fn below<'a>(node: &'a NodeRef, marked: Marked) -> impl Iterator<Item = (NodeRef, CancelCause)> + use<'a> {
+    let Marked { members, cause, .. } = marked;
+    members.into_iter().map(move |member| {
+        let cause = cause_for(node, &member, &cause);
+        (member, cause)
+    })
+}
+
 /// Marks `root` and everything below it, a body before its siblings, and wakes them.
 pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
-    let mut pending = vec![(NodeRef::clone(root), cause)];
-    let mut reached = 0;
-    while reached < pending.len() {
-        let (node, cause) = pending[reached].clone();
-        reached += 1;
-        let marked = node.node().mark(&cause);
+    let mut pending = VecDeque::from([(NodeRef::clone(root), cause)]);
+    while let Some((node, cause)) = pending.pop_front() {
+        let mut marked = node.node().mark(cause);
         if !marked.first {
             continue;
         }
-        if let Some(waker) = marked.waker {
+        if let Some(waker) = marked.waker.take() {
             wake(waker);
         }
         node.on_cancel();
-        let below = marked.members.into_iter().map(|member| {
-            let cause = cause_for(&node, &member, &marked.cause);
-            (member, cause)
-        });
-        pending.extend(below);
+        pending.extend(below(&node, marked));
     }
 }
 
 /// Marks everything below `root`, then drops it, the deepest first (R2): when a task's future is
 /// dropped, the groups inside it are empty already, so neither depth nor width costs stack.
 pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, wait: OnDropWait) {
-    let mut order = vec![(NodeRef::clone(root), cause)];
-    let mut reached = 0;
-    while reached < order.len() {
-        let (node, cause) = order[reached].clone();
-        reached += 1;
+    let mut pending = VecDeque::from([(NodeRef::clone(root), cause)]);
+    let mut order = Vec::new();
+    while let Some((node, cause)) = pending.pop_front() {
         // Also below a node that was marked before: another thread may still be on its way down.
-        let marked = node.node().mark(&cause);
-        if let Some(waker) = marked.waker {
+        let mut marked = node.node().mark(cause);
+        if let Some(waker) = marked.waker.take() {
             match node.node().kind() {
                 // Its shell is woken when the future has been dropped, not to race for it before.
                 NodeKind::Task => node.node().store_waker(&waker),
@@ -55,13 +58,10 @@ pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, wait: OnDropWait)
         if marked.first {
             node.on_cancel();
         }
-        let below = marked.members.into_iter().map(|member| {
-            let cause = cause_for(&node, &member, &marked.cause);
-            (member, cause)
-        });
-        order.extend(below);
+        pending.extend(below(&node, marked));
+        order.push(node);
     }
-    while let Some((node, _)) = order.pop() {
+    while let Some(node) = order.pop() {
         node.drop_now(wait);
     }
 }
