@@ -59,6 +59,35 @@ async fn r01_exit_comes_after_the_last_drop() {
     assert_eq!((alive.now(), alive.ever()), (0, 50));
 }
 
+#[test]
+fn r01_a_value_without_a_handle_is_gone_at_exit() {
+    let runtime = multi_thread(2);
+    runtime.block_on(async {
+        for _ in 0..2_000 {
+            let alive = Alive::new();
+            let group: TaskGroup = TaskGroup::new();
+            let guard = alive.guard();
+            drop(group.spawn(async move { Ok(guard) }));
+            group.join().await.unwrap();
+            assert_eq!(alive.now(), 0);
+        }
+    });
+}
+
+#[tokio::test]
+async fn r10_a_value_that_panics_in_its_destructor_is_told() {
+    struct Bad;
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("a bad value");
+        }
+    }
+    let group: TaskGroup = TaskGroup::builder().on_panic(OnPanic::Collect).build();
+    drop(group.spawn(async { Ok(Bad) }));
+    let errors = group.join().await.unwrap_err();
+    assert_eq!(errors.first().unwrap().panic().unwrap().message(), Some("a bad value"));
+}
+
 #[tokio::test]
 async fn r04_a_group_made_in_a_task_is_cancelled_with_it() {
     let group: TaskGroup = TaskGroup::new();

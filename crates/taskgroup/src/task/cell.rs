@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `node`, `state` | anybody (they synchronise themselves) |
 //! | `waits` | anybody, under its lock |
-//! | `stage` | C1: the owner, who moved `state` to Polling or Dropping and has not moved it on. C2: after Done, the one `Task` handle. C3: `drop` |
+//! | `stage` | C1: the owner, who moved `state` to Polling or Dropping and has not moved it on. C2: after Done, the one `Task` handle, or, where that was dropped before, the finisher. C3: `drop` |
 //!
 //! C4: a future in `stage` is pinned: the cell lives in an `Arc`, nobody moves the future out, and it is
 //! dropped where it lies.
@@ -230,6 +230,9 @@ pub(crate) trait Join<T>: Member {
     /// Blocks this thread until it is done.
     fn wait_done(&self);
 
+    /// The handle goes. True: it must take the outcome and drop it; else the finisher does.
+    fn renounce(&self) -> bool;
+
     /// # Safety
     ///
     /// C2: done, and called by the one handle while it lends the outcome to nobody.
@@ -254,6 +257,10 @@ where
 
     fn is_done(&self) -> bool {
         self.state.is_done()
+    }
+
+    fn renounce(&self) -> bool {
+        self.state.renounce()
     }
 
     fn wait_done(&self) {

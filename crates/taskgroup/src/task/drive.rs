@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::task::{Context, Poll};
 
-use super::cell::{Reporter, TaskCell};
+use super::cell::{Join, Reporter, TaskCell};
 use super::outcome::{Ended, Outcome, Problem};
-use super::panic::Panic;
+use super::panic::{Panic, catch};
 use super::state::{EndPoll, StartPoll};
 use super::waiting::thread_token;
 use crate::sync::Arc;
@@ -155,7 +155,10 @@ where
         if let Some(cause) = self.node().cause()
             && R::means_cancelled(parent.as_ref(), &error)
         {
-            return Outcome::Cancelled { cause, started: true };
+            return match catch(|| drop(error)) {
+                Ok(()) => Outcome::Cancelled { cause, started: true },
+                Err(panic) => self.panicked(panic),
+            };
         }
         R::report(parent.as_ref(), self.node(), Problem::Error(error));
         Outcome::Failed
@@ -168,9 +171,16 @@ where
         if self.node().has_had_members() {
             hand_over_groups(self.node(), self.node().parent().as_ref());
         }
-        let waited = self.state.finish();
+        let finish = self.state.finish();
+        if finish.unwanted {
+            // SAFETY: C2: done, and there is no handle any more whose right this was.
+            let unwanted = unsafe { self.take_outcome() };
+            if let Err(panic) = catch(|| drop(unwanted)) {
+                R::report(self.node().parent().as_ref(), self.node(), Problem::Panic(panic));
+            }
+        }
         tree::detach(self.node());
-        if waited {
+        if finish.waited {
             self.wake_waiters();
         }
     }

@@ -43,13 +43,24 @@ use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, NodeKind, NodeR
 /// # Panics
 ///
 /// When polled again after it has given its result.
-pub struct Task<T> {
+pub struct Task<T: 'static> {
     cell: Arc<dyn Join<T>>,
     // `Sync` only where `T` is: `result` lends a `&T`.
     value: PhantomData<T>,
 }
 
 impl<T> Unpin for Task<T> {}
+
+impl<T: 'static> Drop for Task<T> {
+    /// A value that nobody will ask for is dropped before the task leaves its group's books, or here if the
+    /// task has ended: never later, by whichever thread lets go of the cell last.
+    fn drop(&mut self) {
+        if std::mem::needs_drop::<T>() && self.cell.renounce() {
+            // SAFETY: C2: done, and this is the one handle.
+            drop(unsafe { self.cell.take_outcome() });
+        }
+    }
+}
 
 impl<T: 'static> Task<T> {
     pub(crate) fn new(cell: Arc<dyn Join<T>>) -> Self {

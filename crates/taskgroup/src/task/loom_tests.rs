@@ -458,3 +458,40 @@ fn loom_two_threads_that_drop_each_other_do_not_wait_for_ever() {
     });
     SEEN.assert_all();
 }
+
+#[test]
+fn loom_a_dropped_handle_against_the_end() {
+    /// A value that counts itself alive.
+    struct Value(Arc<AtomicUsize>);
+    impl Drop for Value {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    static SEEN: Seen<2> = Seen::new();
+    loom::model(|| {
+        let alive = Arc::new(AtomicUsize::new(1));
+        let books = books();
+        let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
+        let value = Value(alive.clone());
+        let cell = TaskCell::<_, Value, ToBooks>::new(node, std::future::ready(Ok(value)));
+        Node::admit(books.clone(), cell.clone(), Hold::Ordinary).expect("open");
+        let task = Task::new(cell.clone() as Arc<dyn Join<Value>>);
+        let shell = Shell::new(cell);
+        let poller = thread::spawn(move || block_on(shell));
+        let finished = task.is_finished() || {
+            thread::yield_now();
+            task.is_finished()
+        };
+        SEEN.saw(usize::from(finished));
+        drop(task);
+        block_on(std::future::poll_fn(|cx| match books.node.watch_live(cx.waker()) {
+            0 => Poll::Ready(()),
+            _ => Poll::Pending,
+        }));
+        // R1: with the handle gone, the value is gone at exit.
+        assert_eq!(alive.load(Ordering::SeqCst), 0);
+        poller.join().unwrap();
+    });
+    SEEN.assert_all();
+}

@@ -19,6 +19,10 @@ const DOOMED: u64 = 1 << 2;
 const STARTED: u64 = 1 << 3;
 /// Somebody waits for DONE: `finish` must look for wakers and latches.
 const WAITED: u64 = 1 << 4;
+/// The handle has been dropped: whoever finishes the cell drops the value too.
+const UNWANTED: u64 = 1 << 5;
+/// What outlives a change of owner.
+const KEPT: u64 = WAITED | UNWANTED;
 /// The owner's thread token stands above the flags.
 const OWNER_SHIFT: u32 = 32;
 
@@ -57,6 +61,16 @@ pub(crate) enum ClaimDrop {
     Ended,
 }
 
+/// What `finish` leaves to be done.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Finish {
+    /// Somebody waits and must be woken.
+    pub(crate) waited: bool,
+    /// No handle is left: the caller drops the value, before it leaves the books.
+    pub(crate) unwanted: bool,
+}
+
 impl State {
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(IDLE))
@@ -68,7 +82,7 @@ impl State {
             if now & STAGE != IDLE {
                 return StartPoll::Ended;
             }
-            let next = (now & WAITED) | POLLING | STARTED | u64::from(token) << OWNER_SHIFT;
+            let next = (now & KEPT) | POLLING | STARTED | u64::from(token) << OWNER_SHIFT;
             // Acquire: the poll before this one, on another thread, left the future as we find it.
             match self.0.compare_exchange_weak(now, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return StartPoll::Granted { first: now & STARTED == 0 },
@@ -83,7 +97,7 @@ impl State {
             if now & DOOMED != 0 {
                 return EndPoll::Doomed;
             }
-            let next = (now & (WAITED | STARTED)) | IDLE;
+            let next = (now & (KEPT | STARTED)) | IDLE;
             // Release: what this poll did to the future is there for whoever polls or drops it next.
             match self.0.compare_exchange_weak(now, next, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return EndPoll::Idle,
@@ -96,7 +110,7 @@ impl State {
         let mut now = self.0.load(Ordering::Acquire);
         loop {
             let next = match now & STAGE {
-                IDLE => (now & WAITED) | DROPPING | u64::from(token) << OWNER_SHIFT,
+                IDLE => (now & KEPT) | DROPPING | u64::from(token) << OWNER_SHIFT,
                 POLLING => now | DOOMED,
                 DROPPING => return ClaimDrop::Busy { owner: owner(now) },
                 _ => return ClaimDrop::Ended,
@@ -112,14 +126,19 @@ impl State {
         }
     }
 
-    /// The stage holds the outcome. True: somebody waits and must be woken.
-    #[must_use]
-    pub(crate) fn finish(&self) -> bool {
+    /// The stage holds the outcome.
+    pub(crate) fn finish(&self) -> Finish {
         // Release: `is_done` on another thread happens after the drop of the future and sees the outcome.
         // Acquire: a waiter's registration is seen by who reads its WAITED bit here.
         let before = self.0.swap(DONE, Ordering::AcqRel);
         debug_assert!(matches!(before & STAGE, POLLING | DROPPING), "finished by its owner, once");
-        before & WAITED != 0
+        Finish { waited: before & WAITED != 0, unwanted: before & UNWANTED != 0 }
+    }
+
+    /// The handle is being dropped. True: the cell is done, so the value is the handle's to drop.
+    #[must_use]
+    pub(crate) fn renounce(&self) -> bool {
+        self.0.fetch_or(UNWANTED, Ordering::AcqRel) & STAGE == DONE
     }
 
     pub(crate) fn is_done(&self) -> bool {
