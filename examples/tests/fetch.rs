@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::future::pending;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use examples::fetch::{Options, Report, Request, exit, fetch, parse};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -14,6 +15,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 const PACE: f64 = 0.02;
+/// With this seed no page of the own server fails; with the default two do.
+const CLEAN: &str = "7";
+/// Nobody listens on the port of a service that died out long ago.
+const REFUSED: &str = "http://127.0.0.1:1/";
 
 #[derive(Clone, Default)]
 struct Text(Arc<Mutex<Vec<u8>>>);
@@ -98,23 +103,22 @@ async fn answer(mut stream: TcpStream, text: &str) {
 /// Waits until the other side has closed the connection.
 async fn closed(mut stream: TcpStream) {
     let mut rest = Vec::new();
-    // A reset is an end as well.
-    let _end = stream.read_to_end(&mut rest).await;
+    // A reset is an end as well. The limit is for the day when this fails: it is never reached otherwise.
+    let end = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
+    assert!(end.is_ok(), "the connection was left open");
     assert!(rest.is_empty(), "nothing more was to be sent");
 }
 
 #[tokio::test]
 async fn every_page_of_the_own_server_is_fetched() {
-    let clean = seed_where(|failing| failing == 0).await;
-    let ran = run(&["--seed", &clean], pending()).await;
+    let ran = run(&["--seed", CLEAN], pending()).await;
     assert_eq!((ran.code, ran.pages(), ran.err.as_str()), (exit::FETCHED, 20, ""));
     assert!(ran.out.contains("20 of 20 pages fetched, 0 failed, 0 cancelled"), "{}", ran.out);
 }
 
 #[tokio::test]
 async fn the_first_bad_status_cancels_the_others() {
-    let bad = seed_where(|failing| failing > 0).await;
-    let ran = run(&["--seed", &bad], pending()).await;
+    let ran = run(&[], pending()).await;
     assert_eq!(ran.code, exit::HTTP_FAILURE, "{}", ran.err);
     // Fetched, failed or cancelled: every page is accounted for.
     let failed = ran.errors("failed: http://127.0.0.1:");
@@ -126,23 +130,11 @@ async fn the_first_bad_status_cancels_the_others() {
 
 #[tokio::test]
 async fn kept_going_every_page_comes_to_its_end() {
-    let bad = seed_where(|failing| failing > 1).await;
-    let ran = run(&["--keep-going", "--seed", &bad], pending()).await;
+    let ran = run(&["--keep-going"], pending()).await;
     assert_eq!(ran.code, exit::HTTP_FAILURE);
     assert_eq!((ran.pages(), ran.errors("cancelled: ")), (20, 0));
-    assert!(ran.errors("failed: http://127.0.0.1:") > 1, "{}", ran.err);
-}
-
-/// The first seed whose site has so many failing pages; found by fetching, as a user would.
-async fn seed_where(wanted: impl Fn(usize) -> bool) -> String {
-    for seed in 0..100 {
-        let seed = seed.to_string();
-        let ran = run(&["--keep-going", "--seed", &seed], pending()).await;
-        if wanted(ran.errors("failed: ")) {
-            return seed;
-        }
-    }
-    panic!("no seed of a hundred")
+    assert_eq!(ran.errors("failed: http://127.0.0.1:"), 2, "{}", ran.err);
+    assert!(ran.out.contains("18 of 20 pages fetched, 2 failed, 0 cancelled"), "{}", ran.out);
 }
 
 #[tokio::test]
@@ -183,20 +175,16 @@ async fn kept_going_a_failure_cancels_nobody() {
 
 #[tokio::test]
 async fn a_refused_connection_is_an_io_failure_and_names_the_page() {
-    let (listener, url) = listen().await;
-    drop(listener);
-    let ran = run(&[&url], pending()).await;
+    let ran = run(&[REFUSED], pending()).await;
     assert_eq!((ran.code, ran.pages()), (exit::IO_FAILURE, 0));
-    assert_eq!(ran.errors(&format!("failed: I/O: {url}: ")), 1, "{}", ran.err);
+    assert_eq!(ran.errors(&format!("failed: I/O: {REFUSED}: ")), 1, "{}", ran.err);
 }
 
 #[tokio::test]
 async fn an_io_failure_outweighs_a_bad_status() {
-    let (refused, refused_url) = listen().await;
-    drop(refused);
     let (bad, bad_url) = listen().await;
     let server = async { answer(accept(&bad).await, "HTTP/1.1 500 Oh\r\n\r\n").await };
-    let (ran, ()) = tokio::join!(run(&["--keep-going", &bad_url, &refused_url], pending()), server);
+    let (ran, ()) = tokio::join!(run(&["--keep-going", &bad_url, REFUSED], pending()), server);
     assert_eq!(ran.code, exit::IO_FAILURE);
     assert_eq!((ran.errors("failed: http"), ran.errors("failed: I/O: ")), (1, 1), "{}", ran.err);
 }
@@ -218,9 +206,9 @@ async fn what_is_neither_is_shown_as_a_tree() {
 async fn a_run_that_takes_too_long_is_dropped_with_all_its_connections() {
     let (listener, url) = listen().await;
     let server = async { closed(accept(&listener).await).await };
-    let (ran, ()) = tokio::join!(run(&["--timeout", "0.05", &url], pending()), server);
+    let (ran, ()) = tokio::join!(run(&["--timeout", "0.25", &url], pending()), server);
     assert_eq!(ran.code, exit::TIMED_OUT);
-    assert_eq!(ran.errors("timed out: the run took longer than 0.05 s"), 1, "{}", ran.err);
+    assert_eq!(ran.errors("timed out: the run took longer than 0.25 s"), 1, "{}", ran.err);
     assert_eq!(ran.errors("cancelled: page 1: because the group was dropped"), 1, "{}", ran.err);
 }
 
@@ -263,13 +251,26 @@ async fn an_interrupt_after_a_failure_reports_both() {
 
 #[tokio::test]
 async fn nothing_is_left_of_the_own_server() {
-    let (out, err) = (Text::default(), Text::default());
-    let bad = options(&["--timeout", "0.005"]);
-    assert_eq!(fetch(&bad, 1.0, pending(), Report::new(out.clone(), err)).await, exit::TIMED_OUT);
-    let out = out.read();
-    let address = out.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
-    let error = TcpStream::connect(address).await.unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{address}");
+    let out = Text::default();
+    let (interrupt, interrupted) = oneshot::channel();
+    let guest = async {
+        let address = loop {
+            match out.read().split("http://").nth(1).and_then(|rest| rest.split('/').next()) {
+                Some(address) => break address.to_owned(),
+                None => tokio::task::yield_now().await,
+            }
+        };
+        // A guest who says nothing: the server's task for it waits for a request that never comes.
+        let guest = TcpStream::connect(address).await.unwrap();
+        interrupt.send(()).unwrap();
+        guest
+    };
+    let options = options(&[]);
+    let report = Report::new(out.clone(), Text::default());
+    let interrupted = async { interrupted.await.map_err(io::Error::other) };
+    let (code, guest) = tokio::join!(fetch(&options, 1.0, interrupted, report), guest);
+    assert_eq!(code, exit::INTERRUPTED);
+    closed(guest).await;
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 /// Every page was fetched.
 pub const FETCHED: u8 = 0;
-/// A page failed by its HTTP status, and nothing worse happened.
+/// A page failed by its HTTP status, and nothing worse happened. The worse: interrupted, then another
+/// failure, then an I/O failure.
 pub const HTTP_FAILURE: u8 = 1;
 /// The command line is wrong; nothing was fetched.
 pub const USAGE: u8 = 2;

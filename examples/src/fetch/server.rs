@@ -170,6 +170,14 @@ mod tests {
     }
 
     #[test]
+    fn with_the_default_seed_two_fail_half_way() {
+        let mut pages = Site::new(super::super::options::SEED, 1.0).pages;
+        pages.sort_by_key(|page| page.delay);
+        let failing: Vec<_> = (0..PAGES).filter(|&index| pages[index].status.0 != 200).collect();
+        assert!(failing.len() == 2 && (5..15).contains(&failing[0]), "{failing:?}");
+    }
+
+    #[test]
     fn a_page_that_is_not_there_is_not_found() {
         let site = Site::new(0, 1.0);
         for path in ["/", "/page/0", "/page/21", "/page/x", ""] {
