@@ -1189,7 +1189,7 @@ async fn line_093_test_unhandled_exception_group() {
     let nested = scope(async |tg: &TaskGroup| {
         tg.spawn(sleeper(alive.guard()));
         tg.spawn(scope_error(async |inner: &TaskGroup| {
-            inner.spawn::<(), _>(async {
+            inner.spawn::<()>(async {
                 yield_now().await;
                 resume_unwind(Box::new(Exit(7)))
             });
@@ -1639,7 +1639,7 @@ async fn line_116_test_exception_refcycles_propagate_cancellation_error() {
 async fn line_117_test_exception_refcycles_base_error() {
     let group: TaskGroup = TaskGroup::new();
     let (leaf, weak) = Leaf::new();
-    let (spawner, task) = (group.spawner(), group.spawn::<(), _>(async { resume_unwind(Box::new(leaf)) }));
+    let (spawner, task) = (group.spawner(), group.spawn::<()>(async { resume_unwind(Box::new(leaf)) }));
     let payload = AssertUnwindSafe(group.run(pending::<Result<()>>())).catch_unwind().await.unwrap_err();
     assert!(payload.is::<Leaf>());
     assert_eq!(weak.strong_count(), 1);
@@ -1682,7 +1682,7 @@ async fn line_126_test_return_value() {
 #[tokio::test(start_paused = true)]
 async fn line_128_test_base_exception() {
     let group: TaskGroup = TaskGroup::new();
-    let task = group.spawn::<(), _>(async { resume_unwind(Box::new("exit")) });
+    let task = group.spawn::<()>(async { resume_unwind(Box::new("exit")) });
     let payload = AssertUnwindSafe(group.run(pending::<Result<()>>())).catch_unwind().await.unwrap_err();
     assert_eq!(*payload.downcast::<&str>().unwrap(), "exit");
     let error = task.into_result().unwrap_err();

@@ -146,7 +146,7 @@ async fn line_06_test_supervisor_throws_with_failing_child() {
     let (begun, has_begun) = oneshot::channel();
     let (body_failed, go) = mpsc::channel();
     group.spawn(sleeper(alive.guard()));
-    group.spawn_blocking::<(), _>(move |token| {
+    group.spawn_blocking::<()>(move |token| {
         let _ = begun.send(());
         let _ = go.recv();
         assert!(token.is_cancelled());
