@@ -26,6 +26,7 @@ pub use start::StartError;
 
 pub(crate) use carrier::means_cancelled;
 pub(crate) use display::lost_text as text;
+pub(crate) use split::without_cancelled;
 
 /// The error type of a group that names none: `anyhow::Error`.
 pub type Error = anyhow::Error;

@@ -85,14 +85,37 @@ fn take_nested<E: 'static>(failure: &mut Failure<E>) -> Option<ErrorGroup<E>> {
     if nested.is_empty() {
         return None;
     }
-    let failures = std::mem::take(&mut nested.0.failures);
-    Some(nested.with_failures(failures, nested.more()))
+    Some(empty(nested))
 }
 
-fn refill<E: 'static>(holder: &mut Failure<E>, mut group: ErrorGroup<E>) {
-    let nested = holder.error_mut().and_then(carrier::nested_mut).expect("taken from here");
+fn refill<E: 'static>(holder: &mut Failure<E>, group: ErrorGroup<E>) {
+    fill(holder.error_mut().and_then(carrier::nested_mut).expect("taken from here"), group);
+}
+
+/// Takes what is in a group out of where it lies; [`fill`] puts something back.
+fn empty<E: 'static>(nested: &mut ErrorGroup<E>) -> ErrorGroup<E> {
+    let failures = std::mem::take(&mut nested.0.failures);
+    nested.with_failures(failures, nested.more())
+}
+
+fn fill<E: 'static>(nested: &mut ErrorGroup<E>, mut group: ErrorGroup<E>) {
     nested.0.failures = std::mem::take(&mut group.0.failures);
     nested.0.more = group.0.more;
+}
+
+/// What is left of an error with which a cancelled task answered, when all that says "I was cancelled" is
+/// taken out of it, in nested groups too (R9). `None`: nothing, it was no failure.
+pub(crate) fn without_cancelled<E: 'static>(mut error: E, means: &dyn Fn(&E) -> bool) -> Option<E> {
+    if means(&error) {
+        return None;
+    }
+    let Some(nested) = carrier::nested_mut(&mut error).filter(|nested| !nested.is_empty()) else {
+        return Some(error);
+    };
+    let group = empty(nested);
+    let (_cancelled, rest) = split(group, |leaf| leaf.error().is_some_and(means));
+    fill(nested, rest?);
+    Some(error)
 }
 
 pub(super) fn into_leaves<E: 'static>(group: ErrorGroup<E>) -> Vec<Failure<E>> {

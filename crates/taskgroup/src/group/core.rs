@@ -139,13 +139,7 @@ impl<E: Send + 'static> GroupCore<E> {
 
     fn means_cancelled(&self, error: &E) -> bool {
         error::means_cancelled(error)
-            || self.settings.treat_as_cancelled.as_ref().is_some_and(|means| {
-                // A predicate that panics has not said "cancelled": the error counts, and the group ends.
-                catch(|| means(error)).unwrap_or_else(|panic| {
-                    lost::report(format_args!("the `treat_as_cancelled` of {} {panic}", self.node.info()));
-                    false
-                })
-            })
+            || self.settings.treat_as_cancelled.as_ref().is_some_and(|means| means(error))
     }
 
     /// The group is being run: moves it under the node that polls it (R4).
@@ -379,10 +373,10 @@ impl<E: Send + 'static> Reporter for ToGroup<E> {
         }
     }
 
-    fn means_cancelled(parent: Option<&NodeRef>, error: &E) -> bool {
+    fn without_cancelled(parent: Option<&NodeRef>, error: E) -> Option<E> {
         match parent.and_then(core_of::<E>) {
-            Some(core) => core.means_cancelled(error),
-            None => error::means_cancelled(error),
+            Some(core) => error::without_cancelled(error, &|error| core.means_cancelled(error)),
+            None => error::without_cancelled(error, &error::means_cancelled),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::core::{GroupCore, ToGroup};
 use super::region::{Body, BodyEnd};
 use crate::error::ErrorGroup;
 use crate::sync::Arc;
-use crate::task::{Problem, Reporter, hand_over_groups};
+use crate::task::{Problem, Reporter, catch, hand_over_groups};
 use crate::tree::{self, Member, NodeRef};
 
 pin_project! {
@@ -115,8 +115,14 @@ fn end_body<T, E: Send + 'static>(
     let value = match end {
         BodyEnd::Returned(Ok(value)) => Some(value),
         BodyEnd::Returned(Err(error)) => {
-            if !(node.is_cancelled() && ToGroup::means_cancelled(Some(&group), &error)) {
-                ToGroup::report(Some(&group), node, Problem::Error(error));
+            let failure = match node.is_cancelled() {
+                true => catch(|| ToGroup::without_cancelled(Some(&group), error)),
+                false => Ok(Some(error)),
+            };
+            match failure {
+                Ok(Some(error)) => ToGroup::report(Some(&group), node, Problem::Error(error)),
+                Ok(None) => {}
+                Err(panic) => ToGroup::<E>::report(Some(&group), node, Problem::Panic(panic)),
             }
             None
         }

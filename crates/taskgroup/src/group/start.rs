@@ -289,10 +289,14 @@ impl<R, T: Send + 'static, E: Send + 'static> Pending<'_, R, T, E> {
         let group: NodeRef = self.core.member();
         let cause = task.member().node().cause();
         match (progress, cause) {
-            (Progress::Failed(error), Some(cause)) if ToGroup::means_cancelled(Some(&group), &error) => {
-                StartError::Cancelled(cause)
+            (Progress::Failed(error), None) => StartError::Failed(error),
+            (Progress::Failed(error), Some(cause)) => {
+                match catch(|| ToGroup::without_cancelled(Some(&group), error)) {
+                    Ok(Some(error)) => StartError::Failed(error),
+                    Ok(None) => StartError::Cancelled(cause),
+                    Err(panic) => StartError::Panicked(panic),
+                }
             }
-            (Progress::Failed(error), _) => StartError::Failed(error),
             (Progress::Panicked(panic), _) => StartError::Panicked(panic),
             (_, cause) => match task.into_result() {
                 Err(error) if error.is_cancelled() => StartError::Cancelled(

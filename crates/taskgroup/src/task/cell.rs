@@ -29,8 +29,9 @@ pub(crate) trait Reporter: 'static {
     /// The child under `parent` failed: record it and cancel who is to be cancelled.
     fn report(parent: Option<&NodeRef>, child: &Node, problem: Problem<Self::Error>);
 
-    /// Whether an error with which a cancelled child answers means "I was cancelled" (R9).
-    fn means_cancelled(parent: Option<&NodeRef>, error: &Self::Error) -> bool;
+    /// The failure in an error with which a cancelled child answers, if any: what says "I was cancelled" is
+    /// none (R9). Runs code of the user's, which may panic.
+    fn without_cancelled(parent: Option<&NodeRef>, error: Self::Error) -> Option<Self::Error>;
 }
 
 pub(crate) struct TaskCell<F, T, R: Reporter> {

@@ -152,14 +152,14 @@ where
     /// An error with which a cancelled child says "cancelled" is no failure (R9).
     fn failed(&self, error: R::Error) -> Outcome<T> {
         let parent = self.node().parent();
-        if let Some(cause) = self.node().cause()
-            && R::means_cancelled(parent.as_ref(), &error)
-        {
-            return match catch(|| drop(error)) {
-                Ok(()) => Outcome::Cancelled { cause, started: true },
-                Err(panic) => self.panicked(panic),
-            };
-        }
+        let error = match self.node().cause() {
+            None => error,
+            Some(cause) => match catch(|| R::without_cancelled(parent.as_ref(), error)) {
+                Ok(Some(error)) => error,
+                Ok(None) => return Outcome::Cancelled { cause, started: true },
+                Err(panic) => return self.panicked(panic),
+            },
+        };
         R::report(parent.as_ref(), self.node(), Problem::Error(error));
         Outcome::Failed
     }

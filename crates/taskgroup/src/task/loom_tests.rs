@@ -47,8 +47,8 @@ impl Reporter for ToBooks {
         tree::cancel(parent, CancelCause::new(reason, books.node.info()));
     }
 
-    fn means_cancelled(_parent: Option<&NodeRef>, _error: &()) -> bool {
-        false
+    fn without_cancelled(_parent: Option<&NodeRef>, _error: ()) -> Option<()> {
+        Some(())
     }
 }
 
