@@ -82,13 +82,11 @@ async fn line_02_test_scope_cancelled_from_within() {
     let caller = app.spawn(async move {
         let error = scope(async |tg: &TaskGroup| {
             let guard = guards.guard();
-            tg.spawn(async move {
+            tg.spawn::<(), _>(async move {
                 let _guard = guard;
                 loop {
                     sleep(Duration::from_secs(1)).await;
                 }
-                #[expect(unreachable_code, reason = "gives the endless child its type")]
-                Ok(())
             });
             tg.spawn(async {
                 sleep(Duration::from_secs(10)).await;
