@@ -16,7 +16,8 @@ pub enum OnFailure {
     /// It cancels the body and every sibling (R7).
     #[default]
     Cancel,
-    /// The others go on; every failure is reported at exit.
+    /// When a task fails the others go on, and the body too; every failure is reported at exit. A body that
+    /// fails cancels the tasks all the same: nobody is left to end them.
     Continue,
 }
 

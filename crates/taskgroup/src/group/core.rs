@@ -128,7 +128,9 @@ impl<E: Send + 'static> GroupCore<E> {
         }
         core.node.set_undelivered();
         let resumes = panicked && core.settings.on_panic == OnPanic::Resume;
-        if resumes || core.settings.on_failure == OnFailure::Cancel {
+        // Also under `Continue` a failing body takes the others along: nobody is left to end them.
+        let by_body = child.kind() == NodeKind::Body;
+        if resumes || by_body || core.settings.on_failure == OnFailure::Cancel {
             let reason = match panicked {
                 true => CancelReason::SiblingPanicked(child.info()),
                 false => CancelReason::SiblingFailed(child.info()),

@@ -82,7 +82,7 @@ async fn line_02_test_scope_cancelled_from_within() {
     let caller = app.spawn(async move {
         let error = scope(async |tg: &TaskGroup| {
             let guard = guards.guard();
-            tg.spawn::<(), _>(async move {
+            tg.spawn::<()>(async move {
                 let _guard = guard;
                 loop {
                     sleep(Duration::from_secs(1)).await;
