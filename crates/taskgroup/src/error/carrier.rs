@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::error::Error as StdError;
 
-use super::ErrorGroup;
+use super::{ErrorGroup, StartError};
 use crate::task::TaskError;
 use crate::tree::Cancelled;
 
@@ -115,10 +115,12 @@ pub(crate) fn chain_texts<E: 'static>(error: &E) -> Option<Vec<String>> {
     Some(texts.collect())
 }
 
-/// Whether an error says "I was cancelled" (R9): it is or carries `Cancelled`, the `TaskError` of a
-/// cancelled task, or a group that was cancelled and has no failure.
+/// Whether an error says "I was cancelled" (R9): it is or carries `Cancelled`, the `TaskError` or
+/// `StartError` of a cancelled task, or a group that was cancelled and has no failure.
 pub(crate) fn means_cancelled<E: 'static>(error: &E) -> bool {
     find::<E, Cancelled>(error).is_some()
         || find::<E, TaskError>(error).is_some_and(TaskError::is_cancelled)
+        || find::<E, StartError<anyhow::Error>>(error).is_some_and(StartError::is_cancelled)
+        || find::<E, StartError<Boxed>>(error).is_some_and(StartError::is_cancelled)
         || cast_ref::<E, ErrorGroup<E>>(error).or_else(|| nested(error)).is_some_and(ErrorGroup::is_cancelled)
 }

@@ -20,6 +20,13 @@ pub enum StartError<E> {
     Cancelled(CancelCause),
 }
 
+impl<E> StartError<E> {
+    /// Whether the child was cancelled before it was ready, or born cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, StartError::Cancelled(_))
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for StartError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -15,7 +15,7 @@ use crate::error::{self, Failure};
 use crate::lost;
 use crate::sync::{Arc, Mutex, lock};
 use crate::task::{Problem, Reporter, catch};
-use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind, NodeRef};
+use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind, NodeRef, WaitKey};
 
 pub(crate) struct GroupCore<E> {
     node: Node,
@@ -93,8 +93,16 @@ impl<E: Send + 'static> GroupCore<E> {
     }
 
     pub(super) async fn wait_idle(&self) {
+        /// Takes its waker out again when it is given up.
+        struct Wait<'a>(&'a Node, WaitKey);
+        impl Drop for Wait<'_> {
+            fn drop(&mut self) {
+                self.0.unwatch(self.1);
+            }
+        }
+        let wait = Wait(&self.node, WaitKey::new());
         std::future::poll_fn(|cx| {
-            if tree::is_cancelled() || self.node.watch_ordinary(cx.waker()) > 0 {
+            if tree::is_cut() || wait.0.watch_ordinary(wait.1, cx.waker()) > 0 {
                 return Poll::Pending;
             }
             Poll::Ready(())
@@ -147,17 +155,26 @@ impl<E: Send + 'static> GroupCore<E> {
     /// The group is being run: moves it under the node that polls it (R4).
     #[track_caller]
     pub(super) fn begin_run(self: &Arc<Self>) {
-        let before = std::mem::replace(&mut lock(&self.ledger).stage, Stage::Running);
-        match before {
-            Stage::Open => {}
-            Stage::Running | Stage::Ended => {
-                lock(&self.ledger).stage = before;
-                panic!(
-                    "{} (made at {}) was run a second time: a group is run or joined once",
-                    self.node.info(),
-                    self.node.location()
-                );
-            }
+        let current = tree::with_current(|node| node.cloned());
+        let moves = self.moves_under(current.as_ref());
+        let before = lock(&self.ledger).stage;
+        if before != Stage::Open {
+            panic!(
+                "{} (made at {}) was run a second time: a group is run or joined once",
+                self.node.info(),
+                self.node.location()
+            );
+        }
+        if moves && self.node.has_had_members() && self.is_above(current.clone()) {
+            panic!(
+                "{} (made at {}) was run or joined inside one of its own tasks, which would wait for itself",
+                self.node.info(),
+                self.node.location()
+            );
+        }
+        // Not before the checks: a refused run costs the owner nothing. Two that race are told apart here.
+        if std::mem::replace(&mut lock(&self.ledger).stage, Stage::Running) != Stage::Open {
+            panic!("{} was run by two threads at once: a group is run or joined once", self.node.info());
         }
         if self.runtime.get().is_none()
             && let Ok(handle) = Handle::try_current()
@@ -165,31 +182,19 @@ impl<E: Send + 'static> GroupCore<E> {
             let _ = self.runtime.set(handle);
         }
         self.node.set_running();
-        self.move_under_current();
+        if moves {
+            drop(tree::detach(&self.node));
+            if let Some(region) = current {
+                tree::attach_group(&region, &self.member());
+            }
+        }
     }
 
-    #[track_caller]
-    fn move_under_current(self: &Arc<Self>) {
-        let current = tree::with_current(|node| node.cloned());
-        let former = self.node.parent();
-        let same = match (&current, &former) {
-            (Some(current), Some(former)) => Arc::ptr_eq(current, former),
-            (None, None) => true,
-            _ => false,
-        };
-        if same {
-            return;
-        }
-        if self.node.live() > 0 && self.is_above(current.clone()) {
-            panic!(
-                "{} (made at {}) was run or joined inside one of its own tasks, which would wait for itself",
-                self.node.info(),
-                self.node.location()
-            );
-        }
-        drop(tree::detach(&self.node));
-        if let Some(region) = current {
-            tree::attach_group(&region, &self.member());
+    fn moves_under(&self, current: Option<&NodeRef>) -> bool {
+        match (current, &self.node.parent()) {
+            (Some(current), Some(former)) => !Arc::ptr_eq(current, former),
+            (None, None) => false,
+            _ => true,
         }
     }
 
@@ -209,15 +214,19 @@ impl<E: Send + 'static> GroupCore<E> {
             return true;
         }
         loop {
+            if self.node.watch_ordinary(WaitKey::HOST, waker) > 0 {
+                return false;
+            }
             let adopted = self.node.members_of(Hold::Nested);
-            let busy = adopted.iter().filter(|group| tree::is_busy(group, waker)).count();
-            if self.node.watch_ordinary(waker) > 0 || busy > 0 {
+            if adopted.iter().any(|group| tree::is_busy(group, waker)) {
+                // It may also be taken away, by being run elsewhere.
+                self.node.watch_nested(waker);
                 return false;
             }
             // Who may not keep the group open is told that it is over: background children, and adopted
             // groups, which would otherwise take new tasks after this exit.
             let mut told = false;
-            let ending = self.node.members_of(Hold::Background).into_iter().chain(adopted);
+            let ending = self.node.begin_ending().into_iter().chain(adopted);
             for member in ending.filter(|member| !member.node().is_cancelled()) {
                 let cause = CancelCause::new(CancelReason::GroupEnded, self.node.info());
                 tree::cancel(&member, cause);
@@ -245,7 +254,7 @@ impl<E: Send + 'static> GroupCore<E> {
     pub(super) fn settle(self: &Arc<Self>) -> Account<E> {
         let account = self.take_ledger();
         for adopted in self.node.members_snapshot() {
-            drop(tree::detach(adopted.node()));
+            drop(tree::detach_from(adopted.node(), &self.node));
         }
         drop(tree::detach(&self.node));
         match self.settings.on_panic {
@@ -273,9 +282,8 @@ impl<E: Send + 'static> GroupCore<E> {
         self.node.close();
         let home = tree::enclosing_group(self.node.parent());
         let body = self.node.body();
-        let inside_body = body.iter().flat_map(|body| body.node().members_snapshot());
-        for left in inside_body.chain(self.node.members_snapshot()) {
-            leave_to(left, home.as_ref());
+        for from in body.iter().map(|body| body.node()).chain([&self.node]) {
+            from.members_snapshot().into_iter().for_each(|left| leave_to(left, from, home.as_ref()));
         }
         drop(body.map(|body| tree::detach(body.node())));
         let account = self.take_ledger();
@@ -293,14 +301,14 @@ impl<E: Send + 'static> GroupCore<E> {
 }
 
 /// What a drop could not end goes to the enclosing group, whose exit waits for it (R2).
-fn leave_to(left: NodeRef, home: Option<&NodeRef>) {
+fn leave_to(left: NodeRef, from: &Node, home: Option<&NodeRef>) {
     let hold = match left.node().kind() {
         NodeKind::Body => return,
         NodeKind::Group => Hold::Nested,
         _ => Hold::Ordinary,
     };
     match home {
-        Some(home) => tree::rehome(&left, home, hold),
+        Some(home) => tree::rehome(&left, from, home, hold),
         None => {
             if left.node().kind() == NodeKind::Blocking && !left.node().is_closed() {
                 lost::report(format_args!(

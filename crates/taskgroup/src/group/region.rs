@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use crate::sync::Arc;
 use crate::task::{Panic, catch};
-use crate::tree::{self, Frozen, Hold, Member, Node, NodeKind, NodeRef};
+use crate::tree::{self, Deliverable, Frozen, Hold, Member, Node, NodeKind, NodeRef};
 
 /// The node of a body. Its future lies in the `Run` that polls it.
 pub(super) struct Body {
@@ -71,12 +71,14 @@ impl Body {
                 Some(future) => catch(|| future.poll(cx)),
                 None => unreachable!("a body is polled until it ends"),
             };
-            if let Some(groups) = deliverable {
-                groups.settle();
-            }
+            let again = deliverable.is_some_and(Deliverable::again);
             match polled {
                 Ok(Poll::Ready(output)) => return Poll::Ready(clear(future, BodyEnd::Returned(output))),
                 Err(panic) => return Poll::Ready(clear(future, BodyEnd::Panicked(panic))),
+                Ok(Poll::Pending) if again => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Ok(Poll::Pending) if self.node.register_waker(cx.waker()) => return Poll::Pending,
                 Ok(Poll::Pending) => {}
             }

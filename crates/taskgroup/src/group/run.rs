@@ -90,7 +90,7 @@ where
                         return Poll::Pending;
                     }
                     // A wait in a cancelled host does not complete; only failures are delivered to it (R9, R12).
-                    let completes = !tree::is_cancelled() || (first && value.is_some());
+                    let completes = !tree::is_cut() || (first && value.is_some());
                     if !completes && !this.core.has_failures() {
                         return Poll::Pending;
                     }

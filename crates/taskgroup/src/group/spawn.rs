@@ -102,6 +102,7 @@ impl<E: Send + 'static> GroupCore<E> {
         if eager {
             // Registered already: a cancel that comes while it is polled finds it, and the poll ends with
             // a look at the mark.
+            let _runtime = self.runtime().enter();
             cell.poll_eagerly();
         }
         place(self.runtime(), Arc::clone(cell));

@@ -135,18 +135,8 @@ impl Member for Link {
         self
     }
 
-    fn on_cancel(&self) {
-        let child = lock(&self.child).clone();
-        if let (Some(child), Some(cause)) = (child, self.node.cause()) {
-            tree::cancel(&child, cause);
-        }
-    }
-
-    fn drop_now(&self, wait: OnDropWait) {
-        let child = lock(&self.child).clone();
-        if let (Some(child), Some(cause)) = (child, self.node.cause()) {
-            tree::drop_subtree(&child, cause, wait);
-        }
+    fn forward(&self) -> Option<NodeRef> {
+        lock(&self.child).clone()
     }
 }
 
@@ -260,7 +250,7 @@ impl<R, T: Send + 'static, E: Send + 'static> Pending<'_, R, T, E> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Started<R, T, E>> {
-        if tree::is_cancelled() {
+        if tree::is_cut() {
             return Poll::Pending;
         }
         let mut state = lock(&self.shared.state);

@@ -20,7 +20,7 @@ use super::panic::{Panic, catch};
 use super::state::{ClaimDrop, State};
 use super::waiting::{Latch, thread_token, wait_in_drop};
 use crate::sync::{Arc, Mutex, UnsafeCell, lock};
-use crate::tree::{self, Member, Node, NodeKind, NodeRef, OnDropWait, WakerSet};
+use crate::tree::{self, Member, Node, NodeKind, NodeRef, OnDropWait, WaitKey, WakerSet};
 
 /// How a cell tells the layer above of a failure. A type without values, so a cell pays nothing for it.
 pub(crate) trait Reporter: 'static {
@@ -165,8 +165,7 @@ where
         if self.state.is_done() {
             return true;
         }
-        let mut waits = lock(&self.waits);
-        add(&mut waits);
+        add(&mut lock(&self.waits));
         self.state.announce_waiter()
     }
 
@@ -224,7 +223,10 @@ where
 /// A child as its handle sees it.
 pub(crate) trait Join<T>: Member {
     /// Whether it is done; if not, the waker is registered.
-    fn poll_done(&self, waker: &Waker) -> bool;
+    fn poll_done(&self, key: WaitKey, waker: &Waker) -> bool;
+
+    /// A wait was given up: its waker goes.
+    fn give_up(&self, key: WaitKey);
 
     fn is_done(&self) -> bool;
 
@@ -252,8 +254,14 @@ where
     T: Send + 'static,
     R: Reporter,
 {
-    fn poll_done(&self, waker: &Waker) -> bool {
-        self.register(|waits| waits.wakers.add(waker))
+    fn poll_done(&self, key: WaitKey, waker: &Waker) -> bool {
+        let mut replaced = None;
+        self.register(|waits| replaced = waits.wakers.add(key, waker))
+    }
+
+    fn give_up(&self, key: WaitKey) {
+        let given_up = lock(&self.waits).wakers.remove(key);
+        drop(given_up);
     }
 
     fn is_done(&self) -> bool {

@@ -9,7 +9,9 @@ use super::panic::{Panic, catch};
 use super::state::{EndPoll, StartPoll};
 use super::waiting::thread_token;
 use crate::sync::Arc;
-use crate::tree::{self, CancelCause, CancelReason, Frozen, Hold, Member, Node, NodeKind, NodeRef};
+use crate::tree::{
+    self, CancelCause, CancelReason, Deliverable, Frozen, Hold, Member, Node, NodeKind, NodeRef,
+};
 
 /// What one turn of polling came to.
 enum Turn<T, E> {
@@ -84,11 +86,13 @@ where
             }
             // SAFETY: C1, between `start_poll` and `end_poll` or `finish`.
             let polled = unsafe { self.poll_stage(cx) };
-            if let Some(groups) = deliverable {
-                groups.settle();
-            }
+            let again = deliverable.is_some_and(Deliverable::again);
             if let Poll::Ready(ended) = polled {
                 return Turn::Ended(ended);
+            }
+            if again {
+                cx.waker().wake_by_ref();
+                return Turn::Pending;
             }
             if self.node().register_waker(cx.waker()) {
                 return Turn::Pending;
@@ -193,8 +197,8 @@ pub(crate) fn hand_over_groups(region: &Node, home: Option<&NodeRef>) {
             continue;
         }
         match home {
-            Some(home) => tree::rehome(&group, home, Hold::Nested),
-            None => drop(tree::detach(group.node())),
+            Some(home) => tree::rehome(&group, region, home, Hold::Nested),
+            None => drop(tree::detach_from(group.node(), region)),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use super::cell::Join;
 use super::outcome::TaskError;
 use crate::sync::Arc;
-use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, NodeKind, NodeRef};
+use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, NodeKind, NodeRef, WaitKey};
 
 /// The handle of a child: await it for the child's value, or cancel the child.
 ///
@@ -152,7 +152,15 @@ impl<T: 'static> Task<T> {
     ///
     /// Cancel safe: it can be dropped and called again.
     pub async fn wait_finished(&self) {
-        std::future::poll_fn(|cx| self.poll_finished(cx)).await;
+        /// Takes its waker out again when it is given up.
+        struct Wait<'a, T: 'static>(&'a Task<T>, WaitKey);
+        impl<T: 'static> Drop for Wait<'_, T> {
+            fn drop(&mut self) {
+                self.0.cell.give_up(self.1);
+            }
+        }
+        let wait = Wait(self, WaitKey::new());
+        std::future::poll_fn(|cx| wait.0.poll_finished(wait.1, cx)).await;
     }
 
     /// Blocks this thread until the task has ended, and gives its result: for threads outside the runtime.
@@ -179,13 +187,13 @@ impl<T: 'static> Task<T> {
         self.take()
     }
 
-    fn poll_finished(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if tree::is_cancelled() { Poll::Pending } else { self.poll_ended(cx) }
+    fn poll_finished(&self, key: WaitKey, cx: &mut Context<'_>) -> Poll<()> {
+        if !tree::is_cut() && self.cell.poll_done(key, cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Whether the task has ended, also for a region that is cancelled.
     pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.cell.poll_done(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
+        if self.cell.poll_done(WaitKey::HANDLE, cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn take(&self) -> Result<T, TaskError> {
@@ -199,7 +207,7 @@ impl<T: 'static> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_finished(cx).map(|()| self.take())
+        self.poll_finished(WaitKey::HANDLE, cx).map(|()| self.take())
     }
 }
 

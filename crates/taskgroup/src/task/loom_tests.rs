@@ -411,7 +411,7 @@ fn loom_adoption_against_the_end() {
         let shell = Shell::new(cell.clone());
         let poller = thread::spawn(move || block_on(shell));
         let (member, target): (NodeRef, NodeRef) = (cell.clone(), home.clone());
-        tree::rehome(&member, &target, Hold::Ordinary);
+        tree::rehome(&member, &old.node, &target, Hold::Ordinary);
         SEEN.saw(usize::from(home.node.live() == 0));
         poller.join().unwrap();
         // Whoever was first, the ended child stands in nobody's books.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::{NodeInfo, NodeRef};
+use super::{NodeInfo, NodeKind, NodeRef};
 use crate::sync::thread_local;
 
 thread_local! {
@@ -67,4 +67,12 @@ pub fn current() -> Option<NodeInfo> {
 /// ```
 pub fn is_cancelled() -> bool {
     with_current(|node| node.is_some_and(|node| node.node().is_cancelled()))
+}
+
+/// Whether a wait here does not come back: the region is cancelled, and is one that can be cut. A blocking
+/// closure cannot, so what it blocks on must end.
+pub(crate) fn is_cut() -> bool {
+    with_current(|node| {
+        node.is_some_and(|node| node.node().is_cancelled() && node.node().kind() != NodeKind::Blocking)
+    })
 }

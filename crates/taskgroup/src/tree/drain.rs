@@ -15,7 +15,7 @@ use super::{Node, NodeKind};
 pub(crate) enum Frozen {
     /// Nothing: something inside is still ending, and the waker has been left there.
     Wait,
-    /// Poll the region once, then call [`Deliverable::settle`]: a drained group's `run` has failures to return.
+    /// Poll the region once, then ask [`Deliverable::again`]: a drained group's `run` has failures to return.
     Poll(Deliverable),
     /// Drop the region's future: nothing inside is left.
     Drop,
@@ -26,66 +26,72 @@ pub(crate) enum Frozen {
 pub(crate) struct Deliverable(Vec<NodeRef>);
 
 impl Deliverable {
-    /// The poll has been given. A `run` that did not use it (nobody polls it any more) gets no second
-    /// one, or the region would be polled for ever.
-    pub(crate) fn settle(self) {
-        self.0.iter().for_each(|group| group.node().clear_undelivered());
+    /// The poll has been given. True: it was not used for all of them, and the host should wake itself for
+    /// another one. The number of those is bounded, or a `run` that nobody polls any more would keep the
+    /// region for ever.
+    #[must_use]
+    pub(crate) fn again(self) -> bool {
+        self.0.iter().filter(|group| group.node().deliver_again()).count() > 0
     }
 }
 
-/// Looks at what is left inside a frozen region; leaves `waker` with whatever is still ending.
+/// Looks at what is left inside a frozen region. Leaves `waker` with the first thing found that is still
+/// ending, and looks no further: many that end together then wake the host a few times, not once each.
 pub(crate) fn frozen_step(region: &Node, waker: &Waker) -> Frozen {
     if !region.has_had_members() {
         return Frozen::Drop;
     }
-    let (mut busy, mut deliverable) = (false, Vec::new());
+    let mut deliverable = Vec::new();
     let mut inside = region.members_snapshot();
     while let Some(member) = inside.pop() {
         let node = member.node();
-        match node.kind() {
-            NodeKind::Group => {
-                busy |= node.watch_live(waker) > 0;
-                inside.extend(node.members_of(Hold::Nested));
-                inside.extend(node.body());
-                if node.is_deliverable() && !is_busy(&member, waker) {
-                    deliverable.push(member);
-                }
-            }
-            NodeKind::Start => busy |= is_pending_start(node, waker),
-            NodeKind::Body => inside.extend(node.members_snapshot()),
-            NodeKind::Task | NodeKind::Blocking => {}
+        if is_ending(node, waker) {
+            return Frozen::Wait;
+        }
+        descend(node, &mut inside);
+        if node.kind() == NodeKind::Group && node.is_deliverable() {
+            deliverable.push(member);
         }
     }
-    match (deliverable.is_empty(), busy) {
-        (false, _) => Frozen::Poll(Deliverable(deliverable)),
-        (true, true) => Frozen::Wait,
-        (true, false) => Frozen::Drop,
+    match deliverable.is_empty() {
+        true => Frozen::Drop,
+        false => Frozen::Poll(Deliverable(deliverable)),
     }
 }
 
-/// Whether anything lives in this group or in a group inside its regions; leaves `waker` there.
+/// Whether anything lives in this group or in a group inside its regions; if so, leaves `waker` there.
 pub(crate) fn is_busy(group: &NodeRef, waker: &Waker) -> bool {
-    let mut busy = false;
     let mut inside = vec![NodeRef::clone(group)];
     while let Some(member) = inside.pop() {
         let node = member.node();
-        match node.kind() {
-            NodeKind::Group => {
-                busy |= node.watch_live(waker) > 0;
-                inside.extend(node.members_of(Hold::Nested));
-                inside.extend(node.body());
-            }
-            NodeKind::Body => inside.extend(node.members_snapshot()),
-            NodeKind::Start => busy |= is_pending_start(node, waker),
-            NodeKind::Task | NodeKind::Blocking => {}
+        if is_ending(node, waker) {
+            return true;
         }
+        descend(node, &mut inside);
     }
-    busy
+    false
 }
 
-/// Whether a start has not been resolved. Whoever resolves it detaches it first and takes the waker
-/// second, so one of the two sees the other.
-fn is_pending_start(start: &Node, waker: &Waker) -> bool {
-    start.store_waker(waker);
-    start.parent().is_some()
+/// Whether this very node waits for something; if so, leaves `waker` there.
+fn is_ending(node: &Node, waker: &Waker) -> bool {
+    match node.kind() {
+        NodeKind::Group => node.watch_live(waker) > 0,
+        NodeKind::Start => {
+            // Whoever resolves it detaches it first and takes the waker second: one of the two sees the other.
+            node.store_waker(waker);
+            node.parent().is_some()
+        }
+        NodeKind::Body | NodeKind::Task | NodeKind::Blocking => false,
+    }
+}
+
+fn descend(node: &Node, inside: &mut Vec<NodeRef>) {
+    match node.kind() {
+        NodeKind::Group => {
+            inside.extend(node.members_of(Hold::Nested));
+            inside.extend(node.body());
+        }
+        NodeKind::Body => inside.extend(node.members_snapshot()),
+        NodeKind::Start | NodeKind::Task | NodeKind::Blocking => {}
+    }
 }

@@ -18,6 +18,11 @@ pub(crate) trait Member: Send + Sync + 'static {
     /// The node has been marked cancelled: does what waking alone would not.
     fn on_cancel(&self) {}
 
+    /// A node that stands elsewhere and shares this one's cancel: the child of a pending start.
+    fn forward(&self) -> Option<NodeRef> {
+        None
+    }
+
     /// Drops what the member owns, at once (R2). Returns when it is gone, or when `wait` says not to wait.
     fn drop_now(&self, _wait: OnDropWait) {}
 }
@@ -49,7 +54,7 @@ pub(crate) const BODY_SLOT: u32 = u32::MAX;
 
 /// The members of one node. Invariants, under the node's lock:
 /// `ordinary + background` is the number of live children; every watcher is woken when either `ordinary`
-/// or that sum falls to zero.
+/// or that sum falls to zero, and when a nested node leaves.
 pub(crate) struct Members {
     pub(super) slab: Slab<(NodeRef, Hold)>,
     pub(super) body: Option<NodeRef>,
@@ -103,7 +108,8 @@ impl Members {
                 self.background -= 1;
                 self.live() == 0
             }
-            Hold::Nested | Hold::Body => false,
+            Hold::Nested => true,
+            Hold::Body => false,
         };
         let wakers = if emptied { std::mem::take(&mut self.watchers) } else { WakerSet::default() };
         (Some(member), wakers)
@@ -123,27 +129,74 @@ impl Members {
     }
 }
 
+/// Who registered a waker. A wait that may be given up has a key of its own, to take its waker out again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WaitKey(u64);
+
+impl WaitKey {
+    /// Whoever polls the region: one waker for all that it waits for.
+    pub(crate) const HOST: Self = Self(0);
+    /// The one handle of a task.
+    pub(crate) const HANDLE: Self = Self(1);
+
+    pub(crate) fn new() -> Self {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static NEXT: AtomicU64 = AtomicU64::new(2);
+        // Relaxed: only uniqueness matters.
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// Some wakers; none and one cost no allocation.
 #[derive(Debug, Default)]
 pub(crate) enum WakerSet {
     #[default]
     Empty,
-    One(Waker),
-    Many(Vec<Waker>),
+    One(WaitKey, Waker),
+    Many(Vec<(WaitKey, Waker)>),
 }
 
 impl WakerSet {
-    /// Adds a waker unless one that wakes the same task is there.
-    pub(crate) fn add(&mut self, waker: &Waker) {
-        match self {
-            WakerSet::Empty => *self = WakerSet::One(waker.clone()),
-            WakerSet::One(one) if one.will_wake(waker) => {}
-            WakerSet::One(_) => {
-                let WakerSet::One(one) = std::mem::take(self) else { unreachable!() };
-                *self = WakerSet::Many(vec![one, waker.clone()]);
+    /// Registers a waker in the place of the one that had its key; hosts have a place for each task. The
+    /// waker that was replaced must be dropped outside the lock.
+    #[must_use]
+    pub(crate) fn add(&mut self, key: WaitKey, waker: &Waker) -> Option<Waker> {
+        let same = |at: WaitKey, other: &Waker| at == key && (key != WaitKey::HOST || other.will_wake(waker));
+        let place = match self {
+            WakerSet::Empty => {
+                *self = WakerSet::One(key, waker.clone());
+                return None;
             }
-            WakerSet::Many(many) if many.iter().any(|other| other.will_wake(waker)) => {}
-            WakerSet::Many(many) => many.push(waker.clone()),
+            WakerSet::One(at, other) if same(*at, other) => other,
+            WakerSet::One(..) => {
+                let WakerSet::One(at, other) = std::mem::take(self) else { unreachable!() };
+                *self = WakerSet::Many(vec![(at, other), (key, waker.clone())]);
+                return None;
+            }
+            WakerSet::Many(many) => match many.iter().position(|(at, other)| same(*at, other)) {
+                Some(place) => &mut many[place].1,
+                None => {
+                    many.push((key, waker.clone()));
+                    return None;
+                }
+            },
+        };
+        (!place.will_wake(waker)).then(|| std::mem::replace(place, waker.clone()))
+    }
+
+    /// Takes out the waker of a wait that was given up.
+    #[must_use]
+    pub(crate) fn remove(&mut self, key: WaitKey) -> Option<Waker> {
+        match self {
+            WakerSet::One(at, _) if *at == key => match std::mem::take(self) {
+                WakerSet::One(_, waker) => Some(waker),
+                _ => unreachable!(),
+            },
+            WakerSet::Many(many) => {
+                let place = many.iter().position(|(at, _)| *at == key)?;
+                Some(many.swap_remove(place).1)
+            }
+            _ => None,
         }
     }
 }
@@ -158,7 +211,7 @@ pub(crate) fn wake(waker: Waker) {
 pub(crate) fn wake_all(wakers: WakerSet) {
     match wakers {
         WakerSet::Empty => {}
-        WakerSet::One(one) => wake(one),
-        WakerSet::Many(many) => many.into_iter().for_each(wake),
+        WakerSet::One(_, one) => wake(one),
+        WakerSet::Many(many) => many.into_iter().for_each(|(_, waker)| wake(waker)),
     }
 }

@@ -27,8 +27,8 @@ mod propagate;
 pub use cause::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind};
 pub use current::{current, is_cancelled};
 
-pub(crate) use current::{enter, with_current};
-pub(crate) use drain::{Frozen, frozen_step, is_busy};
-pub(crate) use member::{Hold, Member, NodeRef, OnDropWait, WakerSet, wake, wake_all};
-pub(crate) use node::{Node, attach_group, detach, enclosing_group, path_of, rehome};
+pub(crate) use current::{enter, is_cut, with_current};
+pub(crate) use drain::{Deliverable, Frozen, frozen_step, is_busy};
+pub(crate) use member::{Hold, Member, NodeRef, OnDropWait, WaitKey, WakerSet, wake, wake_all};
+pub(crate) use node::{Node, attach_group, detach, detach_from, enclosing_group, path_of, rehome};
 pub(crate) use propagate::{cancel, drop_subtree};

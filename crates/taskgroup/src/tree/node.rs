@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::panic::Location;
 use std::task::Waker;
 
-use super::member::{Hold, Members, NodeRef, WakerSet, wake_all};
+use super::member::{Hold, Members, NodeRef, WaitKey, WakerSet, wake_all};
 use super::{CancelCause, CancelReason, Id, NodeInfo, NodeKind};
 use crate::sync::{Arc, AtomicU32, Mutex, MutexGuard, Ordering, lock};
 
@@ -12,8 +12,15 @@ use crate::sync::{Arc, AtomicU32, Mutex, MutexGuard, Ordering, lock};
 const CANCELLED: u32 = 1;
 /// Admits no member any more. Set under the lock.
 const CLOSED: u32 = 1 << 1;
+/// Admits no background member any more: nothing but those, or nothing, is left. Set under the lock.
+const ENDING: u32 = 1 << 5;
 /// A group whose `run` or `join` has been polled and has not resolved.
 const RUNNING: u32 = 1 << 2;
+/// The polls that were given for undelivered failures are counted above the flags. A combinator with a
+/// budget of its own may use a poll for something else; one that does not poll the `run` at all gets no
+/// more than this many.
+const TRY: u32 = 1 << 16;
+const TRIES_MAX: u32 = 16;
 /// Has, or has had, members. Set under the lock.
 const PARENT: u32 = 1 << 4;
 /// A group with a failure that its `run` or `join` has not returned yet (R12).
@@ -145,8 +152,16 @@ impl Node {
         self.set(UNDELIVERED);
     }
 
-    pub(crate) fn clear_undelivered(&self) {
-        self.clear(UNDELIVERED);
+    /// A poll was given for the failures; true: it was not used, and another one may be.
+    pub(super) fn deliver_again(&self) -> bool {
+        if !self.is_deliverable() {
+            return false;
+        }
+        let tries = self.flags.fetch_add(TRY, Ordering::AcqRel) / TRY + 1;
+        if tries >= TRIES_MAX {
+            self.clear(UNDELIVERED);
+        }
+        tries < TRIES_MAX
     }
 
     /// Whether a frozen region above should be polled to let this group's `run` return its failures.
@@ -163,11 +178,12 @@ impl Node {
     }
 
     /// The cause a child spawned now would be born with.
-    fn refusal(&self, inner: &Inner) -> Option<CancelCause> {
+    fn refusal(&self, inner: &Inner, hold: Hold) -> Option<CancelCause> {
         if let Some(cause) = &inner.cause {
             return Some(cause.clone());
         }
-        self.is_closed().then(|| CancelCause::new(CancelReason::GroupEnded, self.info()))
+        let ending = hold == Hold::Background && self.has(ENDING);
+        (ending || self.is_closed()).then(|| CancelCause::new(CancelReason::GroupEnded, self.info()))
     }
 
     /// Stores the waker of the region's host. False: the region is cancelled, nothing was stored.
@@ -199,14 +215,27 @@ impl Node {
 
     /// Sets the mark and its cause, first one wins (invariant 3).
     pub(super) fn mark(&self, cause: CancelCause) -> Marked {
-        let mut inner = self.lock();
-        let members = inner.members.as_ref().map_or_else(Vec::new, |members| members.snapshot());
-        if let Some(earlier) = &inner.cause {
-            return Marked { waker: None, first: false, cause: earlier.clone(), members };
+        match self.mark_first(cause) {
+            Some(marked) => marked,
+            None => {
+                let inner = self.lock();
+                let members = inner.members.as_ref().map_or_else(Vec::new, |members| members.snapshot());
+                let cause = inner.cause.clone().expect("marked before");
+                Marked { waker: None, first: false, cause, members }
+            }
         }
+    }
+
+    /// [`mark`](Self::mark); `None` if somebody was first, who then takes care of what is below.
+    pub(super) fn mark_first(&self, cause: CancelCause) -> Option<Marked> {
+        let mut inner = self.lock();
+        if inner.cause.is_some() {
+            return None;
+        }
+        let members = inner.members.as_ref().map_or_else(Vec::new, |members| members.snapshot());
         inner.cause = Some(cause.clone());
         self.set(CANCELLED);
-        Marked { waker: inner.waker.take(), first: true, cause, members }
+        Some(Marked { waker: inner.waker.take(), first: true, cause, members })
     }
 
     pub(crate) fn members_snapshot(&self) -> Vec<NodeRef> {
@@ -228,24 +257,43 @@ impl Node {
 
     /// Ordinary children; registers the waker if there are any.
     #[must_use]
-    pub(crate) fn watch_ordinary(&self, waker: &Waker) -> usize {
-        self.watch(waker, |members| members.ordinary)
+    pub(crate) fn watch_ordinary(&self, key: WaitKey, waker: &Waker) -> usize {
+        self.watch(key, waker, |members| members.ordinary)
     }
 
     /// Live children; registers the waker if there are any.
     #[must_use]
     pub(crate) fn watch_live(&self, waker: &Waker) -> usize {
-        self.watch(waker, Members::live)
+        self.watch(WaitKey::HOST, waker, Members::live)
     }
 
-    fn watch(&self, waker: &Waker, count: impl FnOnce(&Members) -> usize) -> usize {
+    /// Registers the waker, to be woken when a nested node leaves.
+    pub(crate) fn watch_nested(&self, waker: &Waker) {
+        let _ = self.watch(WaitKey::HOST, waker, |members| members.slab.len());
+    }
+
+    fn watch(&self, key: WaitKey, waker: &Waker, count: impl FnOnce(&Members) -> usize) -> usize {
         let mut inner = self.lock();
         let Some(members) = &mut inner.members else { return 0 };
         let count = count(members);
-        if count > 0 {
-            members.watchers.add(waker);
-        }
+        let replaced = if count > 0 { members.watchers.add(key, waker) } else { None };
+        drop(inner);
+        drop(replaced);
         count
+    }
+
+    /// A wait was given up: its waker goes.
+    pub(crate) fn unwatch(&self, key: WaitKey) {
+        let given_up = self.lock().members.as_mut().and_then(|members| members.watchers.remove(key));
+        drop(given_up);
+    }
+
+    /// Nothing ordinary is left: background members that come from now on are born cancelled. Those that
+    /// are there.
+    pub(crate) fn begin_ending(&self) -> Vec<NodeRef> {
+        let inner = self.lock();
+        self.set(ENDING);
+        inner.members.as_ref().map_or_else(Vec::new, |members| members.of(Hold::Background))
     }
 
     /// Closes the group if nothing at all stands in it, the usual end. True: closed.
@@ -285,7 +333,7 @@ impl Node {
         let entry = Arc::clone(&child);
         let mut link = child.node().lock();
         let mut inner = this.node().lock();
-        if let Some(cause) = this.node().refusal(&inner) {
+        if let Some(cause) = this.node().refusal(&inner, hold) {
             return Err(cause);
         }
         let slot = this.node().insert(&mut inner, entry, hold);
@@ -308,8 +356,17 @@ impl Node {
 
 /// Takes a node from under its parent and wakes who waited for that. Returns the parent.
 pub(crate) fn detach(node: &Node) -> Option<NodeRef> {
+    detach_if(node, |_| true)
+}
+
+/// [`detach`], unless the node has moved away from under `parent` meanwhile.
+pub(crate) fn detach_from(node: &Node, parent: &Node) -> Option<NodeRef> {
+    detach_if(node, |found| std::ptr::eq(found, parent))
+}
+
+fn detach_if(node: &Node, wanted: impl FnOnce(&Node) -> bool) -> Option<NodeRef> {
     let mut link = node.lock();
-    let (parent, slot) = link.parent.take()?;
+    let (parent, slot) = link.parent.take_if(|(parent, _)| wanted(parent.node()))?;
     let (member, wakers) = match &mut parent.node().lock().members {
         Some(members) => members.remove(slot),
         None => (None, WakerSet::Empty),
@@ -328,12 +385,15 @@ pub(crate) fn attach_group(region: &NodeRef, group: &NodeRef) {
     }
 }
 
-/// Moves a node under another one, for adoption (R2, R4). Does nothing if it has left the books
-/// meanwhile: the check and the move are one step under the node's lock, or a child that ends on
-/// another thread in between would be entered dead, and waited for without end.
-pub(crate) fn rehome(node: &NodeRef, home: &NodeRef, hold: Hold) {
+/// Moves a node from one parent under another, for adoption (R2, R4). Does nothing if it has left the
+/// first meanwhile: the check and the move are one step under the node's lock, or a child that ends on
+/// another thread in between would be entered dead, and waited for without end; and a group that somebody
+/// runs meanwhile would be taken away from its host.
+pub(crate) fn rehome(node: &NodeRef, from: &Node, home: &NodeRef, hold: Hold) {
     let mut link = node.node().lock();
-    let Some((former, slot)) = link.parent.take() else { return };
+    let Some((former, slot)) = link.parent.take_if(|(parent, _)| std::ptr::eq(parent.node(), from)) else {
+        return;
+    };
     let (member, wakers) = match &mut former.node().lock().members {
         Some(members) => members.remove(slot),
         None => (None, WakerSet::Empty),

@@ -18,20 +18,19 @@ fn cause_for(parent: &NodeRef, member: &NodeRef, cause: &CancelCause) -> CancelC
 /// What is below a node that has just been marked, each with the cause that it gets.
 fn below<'a>(node: &'a NodeRef, marked: Marked) -> impl Iterator<Item = (NodeRef, CancelCause)> + use<'a> {
     let Marked { members, cause, .. } = marked;
-    members.into_iter().map(move |member| {
+    let forward = node.forward().map(|child| (child, cause.clone()));
+    let members = members.into_iter().map(move |member| {
         let cause = cause_for(node, &member, &cause);
         (member, cause)
-    })
+    });
+    forward.into_iter().chain(members)
 }
 
 /// Marks `root` and everything below it, a body before its siblings, and wakes them.
 pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
     let mut pending = VecDeque::from([(NodeRef::clone(root), cause)]);
     while let Some((node, cause)) = pending.pop_front() {
-        let mut marked = node.node().mark(cause);
-        if !marked.first {
-            continue;
-        }
+        let Some(mut marked) = node.node().mark_first(cause) else { continue };
         if let Some(waker) = marked.waker.take() {
             wake(waker);
         }
