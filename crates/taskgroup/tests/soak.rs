@@ -110,6 +110,29 @@ enum Trouble {
 /// The payload of a wanted panic; any other payload is a failed assertion.
 struct Wanted;
 
+/// Listens to everything and says nothing.
+struct Silence;
+
+impl tracing::Subscriber for Silence {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {}
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
 /// What a child does: a few steps, each drawn by lot.
 fn child(
     mut rng: Rng,
@@ -330,7 +353,7 @@ fn from_environment(name: &str, default: u64) -> u64 {
 #[test]
 fn soak_from_seeds() {
     // Thousands of failures without an owner are wanted here: not on standard error.
-    tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::new()).expect("the only one");
+    tracing::subscriber::set_global_default(Silence).expect("the only one");
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if !info.payload().is::<Wanted>() {

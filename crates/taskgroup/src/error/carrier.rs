@@ -115,6 +115,12 @@ pub(crate) fn chain_texts<E: 'static>(error: &E) -> Option<Vec<String>> {
     Some(texts.collect())
 }
 
+/// The text of an error that is nothing but a text.
+pub(crate) fn plain_text<E: 'static>(error: &E) -> Option<String> {
+    let borrowed = cast_ref::<E, &'static str>(error).map(|text| (*text).to_owned());
+    borrowed.or_else(|| cast_ref::<E, String>(error).cloned())
+}
+
 /// Whether an error says "I was cancelled" (R9): it is or carries `Cancelled`, the `TaskError` or
 /// `StartError` of a cancelled task, or a group that was cancelled and has no failure.
 pub(crate) fn means_cancelled<E: 'static>(error: &E) -> bool {

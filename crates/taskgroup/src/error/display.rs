@@ -56,6 +56,7 @@ pub(super) fn failure_line<E: 'static>(failure: &Failure<E>, show: Show<'_, E>) 
 pub(crate) fn lost_text<E: 'static>(failure: &Failure<E>) -> String {
     failure_line(failure, &|error: &E| {
         carrier::chain_texts(error)
+            .or_else(|| carrier::plain_text(error).map(|text| vec![text]))
             .unwrap_or_else(|| vec![format!("an error of type {}", std::any::type_name::<E>())])
     })
 }

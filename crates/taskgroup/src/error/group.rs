@@ -92,7 +92,7 @@ impl<E: 'static> ErrorGroup<E> {
         self.0.failures.len()
     }
 
-    /// Whether there is no failure: then the group was cancelled.
+    /// Whether no failure is stored: see [`is_cancelled`](Self::is_cancelled) and [`more`](Self::more).
     pub fn is_empty(&self) -> bool {
         self.0.failures.is_empty()
     }

@@ -17,7 +17,8 @@ pub enum OnFailure {
     #[default]
     Cancel,
     /// When a task fails the others go on, and the body too; every failure is reported at exit. A body that
-    /// fails cancels the tasks all the same: nobody is left to end them.
+    /// fails cancels the tasks all the same: nobody is left to end them. So does a panic, unless it is
+    /// collected ([`OnPanic::Collect`]).
     Continue,
 }
 

@@ -277,6 +277,8 @@ impl<E: Send + 'static> GroupCore<E> {
         if self.has_ended() {
             return;
         }
+        // A plain thread may drop the group; destructors of its tasks may count on their runtime.
+        let _runtime = self.runtime.get().map(Handle::enter);
         let cause = CancelCause::new(CancelReason::GroupDropped, self.node.info());
         tree::drop_subtree(&self.member(), cause, self.settings.on_drop);
         self.node.close();

@@ -26,6 +26,8 @@ use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind,
 
 /// By this a started child says that it is ready, with a value for its starter.
 ///
+/// Dropping it says nothing: the starter then waits until the child ends.
+///
 /// ```
 /// # use taskgroup::Ready;
 /// async fn serve(ready: Ready<u16>) -> anyhow::Result<()> {

@@ -108,27 +108,29 @@ where
         }
     }
 
-    /// Ends a cell whose shell the runtime has thrown away.
+    /// Ends a cell, cancelled and claimed, whose shell the runtime has thrown away.
     pub(super) fn end_abandoned(&self, started: bool) {
-        self.cut_with(started, || CancelCause::new(CancelReason::RuntimeShutdown, self.node().info()));
-    }
-
-    fn end_cut(&self, started: bool) {
-        self.cut_with(started, || CancelCause::new(CancelReason::GroupDropped, self.node().info()));
+        self.end_cut(started);
     }
 
     /// Ends the child without a value. What an eager child had returned counts all the same.
-    fn cut_with(&self, started: bool, cause: impl FnOnce() -> CancelCause) {
+    fn end_cut(&self, started: bool) {
         // SAFETY: C1: every caller owns the stage and is about to `finish`.
         let (returned, dropped) = unsafe { self.clear_stage() };
         if let Some(ended) = returned {
             return self.end(ended);
         }
         let outcome = match dropped {
-            None => Outcome::Cancelled { cause: self.node().cause().unwrap_or_else(cause), started },
+            None => Outcome::Cancelled { cause: self.cause(), started },
             Some(panic) => self.panicked(panic),
         };
         self.settle(outcome);
+    }
+
+    /// Who is cut has been cancelled; a drop of the cell alone says so itself.
+    fn cause(&self) -> CancelCause {
+        let dropped = || CancelCause::new(CancelReason::GroupDropped, self.node().info());
+        self.node().cause().unwrap_or_else(dropped)
     }
 
     /// The end of a child that returned or panicked, in R1's order.

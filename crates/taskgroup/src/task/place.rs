@@ -11,6 +11,7 @@ use super::outcome::Ended;
 use super::state::ClaimDrop;
 use super::waiting::thread_token;
 use crate::sync::Arc;
+use crate::tree::{self, CancelCause, CancelReason, Member, NodeRef};
 
 /// What the runtime holds of a child: enough to poll it, nothing that lives on when it is dropped.
 pub(crate) struct Shell<F, T, R>
@@ -60,6 +61,9 @@ where
     /// is shut down: then nobody will poll the child again, and it ends here.
     fn drop(&mut self) {
         if let ClaimDrop::Granted { started } = self.cell.state.claim_drop(thread_token()) {
+            let cause = CancelCause::new(CancelReason::RuntimeShutdown, self.cell.node().info());
+            // Marked, so that the groups inside can say what happened; it has no waker any more.
+            tree::cancel(&(Arc::clone(&self.cell) as NodeRef), cause);
             self.cell.end_abandoned(started);
         }
     }
