@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use taskgroup::{CancelReason, OnPanic, Task, TaskGroup};
 use tokio::runtime::Builder;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::sleep;
 
 use super::support::{Alive, Guard};
@@ -218,12 +218,12 @@ async fn line_09_join_set_coop() {
 #[tokio::test(start_paused = true)]
 async fn line_10_try_join_next() {
     let group: TaskGroup = TaskGroup::new();
-    let gate = Arc::new(Notify::new());
+    let gate = Arc::new(Semaphore::new(0));
     let tasks: Vec<_> = (0..1000)
         .map(|number| {
             let gate = Arc::clone(&gate);
             group.spawn(async move {
-                gate.notified().await;
+                gate.acquire().await?.forget();
                 Ok(number)
             })
         })
@@ -231,7 +231,7 @@ async fn line_10_try_join_next() {
     tokio::task::yield_now().await;
     assert!(tasks.iter().all(|task| task.result().is_none() && !task.is_finished()));
     assert_eq!(group.len(), 1000);
-    gate.notify_waiters();
+    gate.add_permits(1000);
     group.wait_idle().await;
     for (number, task) in tasks.into_iter().enumerate() {
         assert_eq!(*task.result().unwrap().unwrap(), number);
