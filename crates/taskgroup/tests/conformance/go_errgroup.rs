@@ -208,5 +208,8 @@ async fn line_08_example_group_pipeline() {
     assert_eq!((alive.now(), alive.ever()), (0, 8));
     assert_eq!(error.len(), 1);
     let failure = error.first().unwrap();
-    assert_eq!((failure.name(), failure.error().unwrap().to_string()), (Some("producer"), "walk failed".into()));
+    assert_eq!(
+        (failure.name(), failure.error().unwrap().to_string()),
+        (Some("producer"), "walk failed".into())
+    );
 }

@@ -178,8 +178,9 @@ async fn line_08_join_map_coop() {
 #[tokio::test(start_paused = true)]
 async fn line_09_abort_all() {
     let group: TaskGroup = TaskGroup::new();
-    let tasks: Vec<_> =
-        (0..10).map(|number| if number < 5 { endless(&group, number) } else { numbered(&group, 0) }).collect();
+    let tasks: Vec<_> = (0..10)
+        .map(|number| if number < 5 { endless(&group, number) } else { numbered(&group, 0) })
+        .collect();
     for task in &tasks[5..] {
         task.wait_finished().await;
     }

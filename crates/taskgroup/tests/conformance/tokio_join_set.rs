@@ -93,7 +93,8 @@ async fn line_04_abort_tasks() {
     tokio::task::yield_now().await;
     tasks.iter().skip(1).step_by(2).for_each(Task::cancel);
     group.join().await.unwrap();
-    let (values, errors): (Vec<_>, Vec<_>) = tasks.into_iter().map(Task::into_result).partition(Result::is_ok);
+    let (values, errors): (Vec<_>, Vec<_>) =
+        tasks.into_iter().map(Task::into_result).partition(Result::is_ok);
     let values: Vec<_> = values.into_iter().map(Result::unwrap).collect();
     assert_eq!(values, [0, 2, 4, 6, 8, 10, 12, 14]);
     assert_eq!(errors.len(), 8);
@@ -380,7 +381,8 @@ fn collecting() -> TaskGroup {
 #[tokio::test(start_paused = true)]
 async fn line_33_test_join_error_display() {
     let group = collecting();
-    let task = group.task().name("fragile").spawn(async { if true { panic!("broke in {}", 2) } else { Ok(()) } });
+    let task =
+        group.task().name("fragile").spawn(async { if true { panic!("broke in {}", 2) } else { Ok(()) } });
     let error = group.join().await.unwrap_err();
     for text in [error.to_string(), format!("{error:#}"), error.first().unwrap().to_string()] {
         assert!(text.contains("fragile") && text.contains("panicked: broke in 2"), "{text}");
