@@ -75,7 +75,7 @@ fn answering<E: Send + 'static>(
 
 /// Of a hundred spawned children all have run at the end.
 #[tokio::test(start_paused = true)]
-async fn line_002_all_spawned_run() {
+async fn line_02_all_spawned_run() {
     let (group, ran) = (Group::new(), Arc::new(AtomicUsize::new(0)));
     for _ in 0..100 {
         let ran = Arc::clone(&ran);
@@ -91,7 +91,7 @@ async fn line_002_all_spawned_run() {
 
 /// The panic of a child goes on in the host, with its payload.
 #[tokio::test(start_paused = true)]
-async fn line_003_panic_is_propagated() {
+async fn line_03_panic_is_propagated() {
     let group = Group::new();
     group.spawn(panics("super bad"));
     assert_eq!(payload(group.join()).await.downcast_ref(), Some(&"super bad"));
@@ -99,7 +99,7 @@ async fn line_003_panic_is_propagated() {
 
 /// Of two panics the first goes on in the host; the second child is cut before it can panic.
 #[tokio::test(start_paused = true)]
-async fn line_004_one_is_propagated() {
+async fn line_04_one_is_propagated() {
     let group = Group::new();
     let tasks = ["first", "second"].map(|text| group.spawn(panics(text)));
     assert_eq!(payload(group.join()).await.downcast_ref(), Some(&"first"));
@@ -109,7 +109,7 @@ async fn line_004_one_is_propagated() {
 
 /// Ten children that ended well, before the panic or after it, do not hide it.
 #[tokio::test(start_paused = true)]
-async fn line_005_non_panics_do_not_overwrite_panic() {
+async fn line_05_non_panics_do_not_overwrite_panic() {
     let group = Group::new();
     let before: Vec<_> = (0..10).map(|number| group.spawn(async move { Ok(number) })).collect();
     group.wait_idle().await;
@@ -123,7 +123,7 @@ async fn line_005_non_panics_do_not_overwrite_panic() {
 
 /// R10: a panic cuts the others, unless panics are collected and failures let the others go on.
 #[tokio::test(start_paused = true)]
-async fn line_006_non_panics_run_successfully() {
+async fn line_06_non_panics_run_successfully() {
     for (group, go_on) in [(Group::new(), false), (collecting(), true)] {
         let before = group.spawn(after(5));
         group.spawn(panics("super bad"));
@@ -140,7 +140,7 @@ async fn line_006_non_panics_run_successfully() {
 
 /// Collected, the panic comes out as a failure with its payload, and nothing unwinds.
 #[tokio::test(start_paused = true)]
-async fn line_007_is_caught_by_waitandrecover() {
+async fn line_07_is_caught_by_waitandrecover() {
     let group = collecting();
     group.spawn(panics("super bad"));
     let failure = group.join().await.unwrap_err().into_first().unwrap();
@@ -150,7 +150,7 @@ async fn line_007_is_caught_by_waitandrecover() {
 
 /// Collected, two panics come out both, in their order.
 #[tokio::test(start_paused = true)]
-async fn line_008_one_is_caught_by_waitandrecover() {
+async fn line_08_one_is_caught_by_waitandrecover() {
     let group = collecting();
     group.spawn(panics("first"));
     group.spawn(panics("second"));
@@ -161,7 +161,7 @@ async fn line_008_one_is_caught_by_waitandrecover() {
 
 /// Collected, the panic leaves the others their values.
 #[tokio::test(start_paused = true)]
-async fn line_009_nonpanics_run_successfully_with_waitandrecover() {
+async fn line_09_nonpanics_run_successfully_with_waitandrecover() {
     let group = collecting();
     let tasks: Vec<_> = (0..10).map(|number| group.spawn(after(number))).collect();
     group.spawn(panics("super bad"));
@@ -174,7 +174,7 @@ async fn line_009_nonpanics_run_successfully_with_waitandrecover() {
 
 /// Ten children that count make ten.
 #[tokio::test(start_paused = true)]
-async fn line_010_example_wait_group() {
+async fn line_10_example_wait_group() {
     let count = Arc::new(AtomicUsize::new(0));
     taskgroup::scope(async |tg: &Group| {
         for _ in 0..10 {
@@ -193,7 +193,7 @@ async fn line_010_example_wait_group() {
 
 /// The text of a collected panic can be read.
 #[tokio::test(start_paused = true)]
-async fn line_011_example_wait_group_wait_and_recover() {
+async fn line_11_example_wait_group_wait_and_recover() {
     let group = collecting();
     group.spawn(panics("super bad thing"));
     let error = group.join().await.unwrap_err();
@@ -204,7 +204,7 @@ async fn line_011_example_wait_group_wait_and_recover() {
 
 /// A hundred jobs that take different times are all completed at the end.
 #[tokio::test(start_paused = true)]
-async fn line_012_basic() {
+async fn line_12_basic() {
     let group = Group::new();
     let tasks: Vec<_> = (0..100).map(|number| group.spawn(after(number % 7))).collect();
     assert!(tasks.iter().all(|task| !task.is_finished()));
@@ -214,7 +214,7 @@ async fn line_012_basic() {
 
 /// The panic of one of ten jobs goes on in the host.
 #[tokio::test(start_paused = true)]
-async fn line_016_propagate_panic() {
+async fn line_16_propagate_panic() {
     let group = Group::new();
     let mut others = Vec::new();
     for number in 0..10 {
@@ -229,7 +229,7 @@ async fn line_016_propagate_panic() {
 
 /// A group may be used, waited for, and used again, until it is joined.
 #[tokio::test(start_paused = true)]
-async fn line_020_is_reusable() {
+async fn line_20_is_reusable() {
     let (group, ran) = (Group::new(), Arc::new(AtomicUsize::new(0)));
     for batch in 1..=3 {
         for _ in 0..10 {
@@ -248,7 +248,7 @@ async fn line_020_is_reusable() {
 
 /// No error in, no error out.
 #[tokio::test(start_paused = true)]
-async fn line_023_wait_returns_no_error_if_no_errors() {
+async fn line_23_wait_returns_no_error_if_no_errors() {
     let group = continuing();
     group.spawn(async { Ok(()) });
     group.join().await.unwrap();
@@ -256,7 +256,7 @@ async fn line_023_wait_returns_no_error_if_no_errors() {
 
 /// The error of a child comes out.
 #[tokio::test(start_paused = true)]
-async fn line_024_wait_error_if_func_returns_error() {
+async fn line_24_wait_error_if_func_returns_error() {
     let group = continuing();
     group.spawn(fails(0, "err1"));
     assert_eq!(errors(&group.join().await.unwrap_err()), ["err1"]);
@@ -264,7 +264,7 @@ async fn line_024_wait_error_if_func_returns_error() {
 
 /// Of three children two fail: both errors come out, and nothing for the third.
 #[tokio::test(start_paused = true)]
-async fn line_025_wait_error_is_all_returned_errors() {
+async fn line_25_wait_error_is_all_returned_errors() {
     let group = continuing();
     group.spawn(fails(1, "err1"));
     let good = group.spawn(after(2));
@@ -275,7 +275,7 @@ async fn line_025_wait_error_is_all_returned_errors() {
 
 /// A panic beats values and errors, before it and after it.
 #[tokio::test(start_paused = true)]
-async fn line_026_propagates_panics() {
+async fn line_26_propagates_panics() {
     let group = continuing();
     let good = group.spawn(after(0));
     group.spawn(fails(1, "err1"));
@@ -290,7 +290,7 @@ async fn line_026_propagates_panics() {
 
 /// No error in, no error out, where a failure would cancel the others.
 #[tokio::test(start_paused = true)]
-async fn line_031_wait_returns_no_error_if_no_errors() {
+async fn line_31_wait_returns_no_error_if_no_errors() {
     let group = Group::new();
     let tasks = [0, 1].map(|number| group.spawn(after(number)));
     group.join().await.unwrap();
@@ -299,7 +299,7 @@ async fn line_031_wait_returns_no_error_if_no_errors() {
 
 /// The error of a child comes out, and its place is known.
 #[tokio::test(start_paused = true)]
-async fn line_032_wait_errors_if_func_returns_error() {
+async fn line_32_wait_errors_if_func_returns_error() {
     let group = Group::new();
     let task = group.spawn(fails(1, "err1"));
     let error = group.join().await.unwrap_err();
@@ -312,7 +312,7 @@ async fn line_032_wait_errors_if_func_returns_error() {
 
 /// Two that answer the cancel with errors of their own: both are in the group, beside what cancelled them.
 #[tokio::test(start_paused = true)]
-async fn line_033_wait_error_is_all_returned_errors() {
+async fn line_33_wait_error_is_all_returned_errors() {
     let group = Group::new();
     let (_, has_started) = answering(&group, |_| Err("err2"));
     has_started.await.unwrap();
@@ -322,7 +322,7 @@ async fn line_033_wait_error_is_all_returned_errors() {
 
 /// R9: where the host is cancelled, a child that answers "cancelled" fails nobody: the host is cancelled.
 #[tokio::test(start_paused = true)]
-async fn line_034_context_canceled_propagates() {
+async fn line_34_context_canceled_propagates() {
     let outer: TaskGroup = TaskGroup::new();
     let (tell, told) = oneshot::channel();
     let host = outer.spawn(async move {
@@ -346,7 +346,7 @@ async fn line_034_context_canceled_propagates() {
 
 /// A cancel after the end changes nothing of what came out.
 #[tokio::test(start_paused = true)]
-async fn line_036_return_before_timed_out() {
+async fn line_36_return_before_timed_out() {
     let group = Group::new();
     let spawner = group.spawner();
     let task = group.spawn(after(1));
@@ -359,7 +359,7 @@ async fn line_036_return_before_timed_out() {
 
 /// R9: the error of the first cancels its sibling, and the sibling's "cancelled" is no second failure.
 #[tokio::test(start_paused = true)]
-async fn line_037_with_cancel_on_error() {
+async fn line_37_with_cancel_on_error() {
     let group: TaskGroup = TaskGroup::new();
     let (sibling, has_started) = answering(&group, |token| Ok(token.check()?));
     has_started.await.unwrap();
@@ -373,7 +373,7 @@ async fn line_037_with_cancel_on_error() {
 
 /// Where failures let the others go on, the sibling ends well, and the one real error comes out.
 #[tokio::test(start_paused = true)]
-async fn line_038_no_with_cancel_on_error() {
+async fn line_38_no_with_cancel_on_error() {
     let group = continuing();
     group.spawn(fails(1, "err1"));
     let sibling = group.spawn(async {
@@ -389,7 +389,7 @@ async fn line_038_no_with_cancel_on_error() {
 
 /// Who wants the first error alone takes it from the group, or has no other stored: the rest is counted.
 #[tokio::test(start_paused = true)]
-async fn line_039_with_first_error() {
+async fn line_39_with_first_error() {
     let group = continuing();
     group.spawn(fails(2, "err2"));
     group.spawn(fails(1, "err1"));
@@ -405,7 +405,7 @@ async fn line_039_with_first_error() {
 
 /// The first error cuts the siblings and is the only one reported.
 #[tokio::test(start_paused = true)]
-async fn line_040_with_fail_fast() {
+async fn line_40_with_fail_fast() {
     let (group, alive) = (Group::new(), Alive::new());
     let guard = alive.guard();
     let endless = group.spawn(async move {
@@ -423,7 +423,7 @@ async fn line_040_with_fail_fast() {
 
 /// A panic cancels siblings too; they have seen it, and have ended, before the panic goes on in the host.
 #[tokio::test(start_paused = true)]
-async fn line_041_with_cancel_on_error_and_panic() {
+async fn line_41_with_cancel_on_error_and_panic() {
     let (group, alive) = (Group::new(), Alive::new());
     let guard = alive.guard();
     let cut = group.spawn(async move {
@@ -446,7 +446,7 @@ async fn line_041_with_cancel_on_error_and_panic() {
 
 /// A hundred results.
 #[tokio::test(start_paused = true)]
-async fn line_045_basic() {
+async fn line_45_basic() {
     let group = Group::new();
     let tasks: Vec<_> = (0..100).map(|number| group.spawn(async move { Ok(number) })).collect();
     group.join().await.unwrap();
@@ -456,7 +456,7 @@ async fn line_045_basic() {
 
 /// The results come in the order of the handles, however long each took.
 #[tokio::test(start_paused = true)]
-async fn line_046_deterministic_order() {
+async fn line_46_deterministic_order() {
     let group = Group::new();
     let tasks: Vec<_> = (0..100_u32)
         .map(|number| {
@@ -473,7 +473,7 @@ async fn line_046_deterministic_order() {
 
 /// The values, and no error.
 #[tokio::test(start_paused = true)]
-async fn line_051_wait_returns_no_error_if_no_errors() {
+async fn line_51_wait_returns_no_error_if_no_errors() {
     let group = continuing();
     let task = group.spawn(async { Ok(1) });
     assert!(group.join().await.is_ok());
@@ -482,7 +482,7 @@ async fn line_051_wait_returns_no_error_if_no_errors() {
 
 /// A failed child has no value, and its handle sends to the group for the error.
 #[tokio::test(start_paused = true)]
-async fn line_052_wait_error_if_func_returns_error() {
+async fn line_52_wait_error_if_func_returns_error() {
     let group = continuing();
     let task = group.spawn(fails(0, "err1"));
     assert_eq!(errors(&group.join().await.unwrap_err()), ["err1"]);
@@ -492,7 +492,7 @@ async fn line_052_wait_error_if_func_returns_error() {
 
 /// An error that is wanted as a value is one: it fails nobody, and the results have it in its place.
 #[tokio::test(start_paused = true)]
-async fn line_053_with_collect_errored() {
+async fn line_53_with_collect_errored() {
     let group = Group::new();
     let good = group.spawn(async { Ok(after(1).await) });
     let bad = group.spawn(async { Ok(fails(0, "err1").await) });
@@ -502,7 +502,7 @@ async fn line_053_with_collect_errored() {
 
 /// The first error is the first in time, not the one of the child that was spawned first.
 #[tokio::test(start_paused = true)]
-async fn line_054_with_first_error() {
+async fn line_54_with_first_error() {
     let group = continuing();
     let good = group.spawn(after(0));
     group.spawn(fails(9, "late"));
@@ -514,7 +514,7 @@ async fn line_054_with_first_error() {
 
 /// One value and two errors, each where it belongs.
 #[tokio::test(start_paused = true)]
-async fn line_055_wait_error_is_all_returned_errors() {
+async fn line_55_wait_error_is_all_returned_errors() {
     let group = continuing();
     let tasks = [group.spawn(fails(0, "err1")), group.spawn(after(1)), group.spawn(fails(2, "err2"))];
     assert_eq!(errors(&group.join().await.unwrap_err()), ["err1", "err2"]);
@@ -523,27 +523,27 @@ async fn line_055_wait_error_is_all_returned_errors() {
 
 /// The values, and no error, where a failure would cancel the others.
 #[tokio::test(start_paused = true)]
-async fn line_060_wait_returns_no_error_if_no_errors() {
+async fn line_60_wait_returns_no_error_if_no_errors() {
     let values = taskgroup::scope(async |tg: &Group| {
         let tasks = [tg.spawn(after(2)), tg.spawn(after(1))];
-        Ok(futures::future::try_join_all(tasks).await.map_err(|_| "no value")?)
+        futures::future::try_join_all(tasks).await.map_err(|_| "no value")
     });
     assert_eq!(values.await.unwrap(), [2, 1]);
 }
 
 /// A body that waits for the value of a child that fails gets none; the child's error alone comes out.
 #[tokio::test(start_paused = true)]
-async fn line_061_wait_error_if_func_returns_error() {
+async fn line_61_wait_error_if_func_returns_error() {
     let result = taskgroup::scope(async |tg: &Group| {
         let task = tg.spawn(fails(1, "err1"));
-        Ok(task.await.map_err(|_| "no value")?)
+        task.await.map_err(|_| "no value")
     });
     assert_eq!(errors(&result.await.unwrap_err()), ["err1"]);
 }
 
 /// Both errors, and the value that was there before them.
 #[tokio::test(start_paused = true)]
-async fn line_062_wait_error_is_all_returned_errors() {
+async fn line_62_wait_error_is_all_returned_errors() {
     let group = Group::new();
     let good = group.spawn(after(1));
     good.wait_finished().await;
@@ -557,7 +557,7 @@ async fn line_062_wait_error_is_all_returned_errors() {
 
 /// A cancel from outside leaves no values, neither of the children nor of the group.
 #[tokio::test(start_paused = true)]
-async fn line_063_context_cancel_propagates() {
+async fn line_63_context_cancel_propagates() {
     let outer = Group::new();
     let (tell, told) = oneshot::channel();
     let host = outer.spawn(async move {
@@ -566,7 +566,7 @@ async fn line_063_context_cancel_propagates() {
             let _ = tell.send(tasks);
             Ok("value")
         });
-        Ok(tasks.await.map_err(|_| "inner")?)
+        tasks.await.map_err(|_| "inner")
     });
     let tasks = told.await.unwrap();
     tokio::task::yield_now().await;
@@ -583,7 +583,7 @@ async fn line_063_context_cancel_propagates() {
 
 /// R9: a sibling with a value to come has neither value nor failure when it is cut for another's error.
 #[tokio::test(start_paused = true)]
-async fn line_064_with_cancel_on_error() {
+async fn line_64_with_cancel_on_error() {
     let group = Group::new();
     let sibling = group.spawn(after(5));
     let failing = group.spawn(fails(1, "err1"));
@@ -594,7 +594,7 @@ async fn line_064_with_cancel_on_error() {
 
 /// The first error alone, and no value.
 #[tokio::test(start_paused = true)]
-async fn line_065_with_fail_fast() {
+async fn line_65_with_fail_fast() {
     let result = taskgroup::scope(async |tg: &Group| {
         tg.spawn(fails(1, "err1"));
         let other = tg.spawn(fails(2, "err2"));
@@ -607,7 +607,7 @@ async fn line_065_with_fail_fast() {
 
 /// Siblings with values to come see the cancel before the panic goes on in the host.
 #[tokio::test(start_paused = true)]
-async fn line_066_with_cancel_on_error_and_panic() {
+async fn line_66_with_cancel_on_error_and_panic() {
     let group = Group::new();
     let (tell, told) = oneshot::channel();
     let (sibling, has_started) = answering(&group, |token| {
@@ -624,7 +624,7 @@ async fn line_066_with_cancel_on_error_and_panic() {
 
 /// Where failures let the others go on, the sibling's value is kept.
 #[tokio::test(start_paused = true)]
-async fn line_067_no_with_cancel_on_error() {
+async fn line_67_no_with_cancel_on_error() {
     let group = continuing();
     let failing = group.spawn(fails(1, "err1"));
     let sibling = group.spawn(after(5));
@@ -636,19 +636,19 @@ async fn line_067_no_with_cancel_on_error() {
 
 /// An error taken as a value cancels nobody: the body has all results, good and bad.
 #[tokio::test(start_paused = true)]
-async fn line_068_with_collect_errored() {
+async fn line_68_with_collect_errored() {
     let group = Group::new();
     let results = group.run(async {
         let tasks =
             [group.spawn(async { Ok(fails(0, "err1").await) }), group.spawn(async { Ok(after(5).await) })];
-        Ok(futures::future::try_join_all(tasks).await.map_err(|_| "no value")?)
+        futures::future::try_join_all(tasks).await.map_err(|_| "no value")
     });
     assert_eq!(results.await.unwrap(), [Err("err1"), Ok(5)]);
 }
 
 /// Two failed in turn: the first is the cause of the second's cancel, and the first to be taken.
 #[tokio::test(start_paused = true)]
-async fn line_069_with_first_error() {
+async fn line_69_with_first_error() {
     let group = Group::new();
     let (_, has_started) = answering(&group, |_| Err("err2"));
     has_started.await.unwrap();
@@ -661,7 +661,7 @@ async fn line_069_with_first_error() {
 
 /// Ten items of which the fourth fails: the error comes out, the other results are at their places.
 #[tokio::test(start_paused = true)]
-async fn line_083_map_err_error_is_propagated() {
+async fn line_83_map_err_error_is_propagated() {
     let group = continuing();
     let tasks: Vec<_> =
         (0..10).map(|n| group.spawn(async move { if n == 3 { Err("err1") } else { Ok(n * n) } })).collect();
@@ -674,7 +674,7 @@ async fn line_083_map_err_error_is_propagated() {
 
 /// Of several items that fail all errors come out, each with the id of its item.
 #[tokio::test(start_paused = true)]
-async fn line_084_map_err_multiple_errors_are_propagated() {
+async fn line_84_map_err_multiple_errors_are_propagated() {
     let group = continuing();
     let tasks: Vec<_> =
         (0..10).map(|n| group.spawn(async move { if n % 5 == 3 { Err("err") } else { Ok(n) } })).collect();
@@ -691,7 +691,7 @@ struct Broken(u32);
 
 /// A payload that is an error is had back as that error; the text tells who panicked, and where it began.
 #[tokio::test(start_paused = true)]
-async fn line_086_catcher_error() {
+async fn line_86_catcher_error() {
     let group = collecting();
     let task = group.task().name("fragile").spawn(panics(Broken(5)));
     let error = group.join().await.unwrap_err();
@@ -703,7 +703,7 @@ async fn line_086_catcher_error() {
 
 /// Any other payload is kept as it is; it has no message, and is no error.
 #[tokio::test(start_paused = true)]
-async fn line_087_catcher_not_error() {
+async fn line_87_catcher_not_error() {
     let group = collecting();
     group.spawn(panics(7_u8));
     let failure = group.join().await.unwrap_err().into_first().unwrap();
@@ -717,7 +717,7 @@ async fn line_087_catcher_not_error() {
 
 /// A collected panic can be resumed later, with the payload it had.
 #[tokio::test(start_paused = true)]
-async fn line_088_catcher_repanic_panics() {
+async fn line_88_catcher_repanic_panics() {
     let group = collecting();
     group.spawn(panics("super bad"));
     let panic = group.join().await.unwrap_err().into_first().unwrap().into_panic().unwrap();
@@ -727,7 +727,7 @@ async fn line_088_catcher_repanic_panics() {
 
 /// Where no child panicked, nothing unwinds: not for values, not for errors, not for a cancel.
 #[tokio::test(start_paused = true)]
-async fn line_089_catcher_repanic_does_not_panic_without_child_panic() {
+async fn line_89_catcher_repanic_does_not_panic_without_child_panic() {
     for (future, outcome) in [(after(1).boxed(), None), (fails(1, "err1").boxed(), Some("err1"))] {
         let group = Group::new();
         let cut = group.spawn(pending::<Result<(), _>>());
@@ -741,7 +741,7 @@ async fn line_089_catcher_repanic_does_not_panic_without_child_panic() {
 
 /// Of many panics at once on several threads one is kept where one is asked for, and all are counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn line_090_catcher_is_goroutine_safe() {
+async fn line_90_catcher_is_goroutine_safe() {
     for (max_failures, stored) in [(1, 1), (1000, 100)] {
         let group: Group = TaskGroup::builder()
             .on_failure(OnFailure::Continue)
@@ -773,7 +773,7 @@ async fn line_090_catcher_is_goroutine_safe() {
 
 /// A failure is a panic or an error, and only one of them is there to be asked for.
 #[tokio::test(start_paused = true)]
-async fn line_091_recovered_as_error() {
+async fn line_91_recovered_as_error() {
     let group = collecting();
     group.spawn(fails(0, "err1"));
     group.spawn(panics("super bad"));
@@ -792,7 +792,7 @@ async fn line_091_recovered_as_error() {
 
 /// A child's handle tells whether it panicked: tried in a collecting group, a panic is an answer.
 #[tokio::test(start_paused = true)]
-async fn line_092_try() {
+async fn line_92_try() {
     let group = collecting();
     let panicking = group.spawn(panics("super bad"));
     let quiet = group.spawn(after(1));
