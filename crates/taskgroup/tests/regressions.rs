@@ -6,7 +6,7 @@ use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -298,60 +298,6 @@ fn r01_a_value_nobody_wants_does_not_outlive_the_exit() {
         late
     });
     assert_eq!(late, 0, "values that were alive after the exit of their group");
-}
-
-/// A task sends away groups and ends; who received one runs it meanwhile.
-#[test]
-fn r04_a_running_group_is_not_taken_away_from_its_host() {
-    const GROUPS: usize = 40;
-    let runtime = multi_thread(2);
-    let stolen = runtime.block_on(async {
-        let mut stolen = Vec::new();
-        for round in 0..100 {
-            let (makers, users): (TaskGroup, TaskGroup) =
-                (TaskGroup::builder().name("makers").build(), TaskGroup::builder().name("users").build());
-            let slot: Arc<Mutex<Vec<TaskGroup>>> = Arc::default();
-            let (full, up) = (Arc::clone(&slot), Arc::new(AtomicBool::new(false)));
-            let is_up = Arc::clone(&up);
-            let maker = makers.spawn(async move {
-                while !is_up.load(Ordering::SeqCst) {
-                    yield_now().await;
-                }
-                let groups = (0..GROUPS).map(|_| TaskGroup::builder().name("g").build()).collect();
-                *full.lock().unwrap() = groups;
-                for _ in 0..round % 64 {
-                    std::hint::spin_loop();
-                }
-                Ok(())
-            });
-            let path = users.task().name("user").spawn(async move {
-                up.store(true, Ordering::SeqCst);
-                let group = loop {
-                    if let Some(group) = slot.lock().unwrap().pop() {
-                        break group;
-                    }
-                    std::hint::spin_loop();
-                };
-                let failed = group
-                    .run(async move {
-                        maker.wait_finished().await;
-                        Err::<(), _>(anyhow::anyhow!("where am I?"))
-                    })
-                    .await
-                    .unwrap_err();
-                slot.lock().unwrap().clear();
-                Ok(failed.first().unwrap().path().to_owned())
-            });
-            users.join().await.unwrap();
-            makers.join().await.unwrap();
-            let path = path.into_result().unwrap();
-            if path != "users > user > g" {
-                stolen.push(path);
-            }
-        }
-        stolen
-    });
-    assert!(stolen.is_empty(), "{} of 100: {stolen:?}", stolen.len());
 }
 
 // ---- R9, R12

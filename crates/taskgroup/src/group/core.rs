@@ -29,6 +29,9 @@ struct Ledger<E> {
     failures: Vec<Failure<E>>,
     more: usize,
     panicked: bool,
+    /// Set by the first failure that cancels. Of several at once, whichever comes to mark the group, this
+    /// is the cause it marks it with (R16).
+    cause: Option<CancelCause>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,33 @@ pub(super) struct Account<E> {
     pub(super) cause: Option<CancelCause>,
 }
 
+impl<E> Ledger<E> {
+    /// Stores or counts a failure. Gives back what came too late to be heard, and what is only counted.
+    fn enter(&mut self, failure: Failure<E>, max_failures: usize) -> (Option<Failure<E>>, Option<Failure<E>>)
+    where
+        E: 'static,
+    {
+        let panicked = failure.panic().is_some();
+        if self.stage == Stage::Ended {
+            return (Some(failure), None);
+        }
+        if self.failures.len() < max_failures || (panicked && !self.panicked) {
+            self.panicked |= panicked;
+            self.failures.push(failure);
+            return (None, None);
+        }
+        self.more += 1;
+        (None, Some(failure))
+    }
+}
+
+fn reason_of(child: &Node, panicked: bool) -> CancelReason {
+    match panicked {
+        true => CancelReason::SiblingPanicked(child.info()),
+        false => CancelReason::SiblingFailed(child.info()),
+    }
+}
+
 impl<E: Send + 'static> GroupCore<E> {
     pub(super) fn open(mut settings: Settings<E>, location: &'static Location<'static>) -> Arc<Self> {
         let name = settings.name.take();
@@ -55,7 +85,8 @@ impl<E: Send + 'static> GroupCore<E> {
         if let Ok(handle) = Handle::try_current() {
             let _ = runtime.set(handle);
         }
-        let ledger = Ledger { stage: Stage::Open, failures: Vec::new(), more: 0, panicked: false };
+        let ledger =
+            Ledger { stage: Stage::Open, failures: Vec::new(), more: 0, panicked: false, cause: None };
         let node = Node::new(NodeKind::Group, name, location);
         let core = Arc::new(Self { node, settings, runtime, ledger: Mutex::new(ledger) });
         if let Some(region) = tree::with_current(|node| node.cloned()) {
@@ -117,34 +148,31 @@ impl<E: Send + 'static> GroupCore<E> {
     /// Enters a failure, and cancels the group for it where the settings say so.
     pub(super) fn record(this: &NodeRef, core: &Self, child: &Node, problem: Problem<E>) {
         let panicked = matches!(problem, Problem::Panic(_));
+        let cancels = core.cancels(child, panicked);
         let failure = Failure::new(problem, child.info(), tree::path_of(child));
         let mut ledger = lock(&core.ledger);
-        let (unheard, unstored) = if ledger.stage == Stage::Ended {
-            (Some(failure), None)
-        } else if ledger.failures.len() < core.settings.max_failures || (panicked && !ledger.panicked) {
-            ledger.panicked |= panicked;
-            ledger.failures.push(failure);
-            (None, None)
-        } else {
-            ledger.more += 1;
-            (None, Some(failure))
-        };
+        let cause = cancels.then(|| {
+            let cause = || CancelCause::new(reason_of(child, panicked), core.node.info());
+            ledger.cause.get_or_insert_with(cause).clone()
+        });
+        let (unheard, unstored) = ledger.enter(failure, core.settings.max_failures);
         drop(ledger);
         drop_guarded(unstored);
         if let Some(failure) = unheard {
             log_lost(failure);
         }
         core.node.set_undelivered();
-        let resumes = panicked && core.settings.on_panic == OnPanic::Resume;
+        if let Some(cause) = cause {
+            tree::cancel(this, cause);
+        }
+    }
+
+    /// Whether a failure of this child cancels the group.
+    fn cancels(&self, child: &Node, panicked: bool) -> bool {
+        let resumes = panicked && self.settings.on_panic == OnPanic::Resume;
         // Also under `Continue` a failing body takes the others along: nobody is left to end them.
         let by_body = child.kind() == NodeKind::Body;
-        if resumes || by_body || core.settings.on_failure == OnFailure::Cancel {
-            let reason = match panicked {
-                true => CancelReason::SiblingPanicked(child.info()),
-                false => CancelReason::SiblingFailed(child.info()),
-            };
-            tree::cancel(this, CancelCause::new(reason, core.node.info()));
-        }
+        resumes || by_body || self.settings.on_failure == OnFailure::Cancel
     }
 
     fn means_cancelled(&self, error: &E) -> bool {

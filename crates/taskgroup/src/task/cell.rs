@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `node`, `state` | anybody (they synchronise themselves) |
 //! | `waits` | anybody, under its lock |
-//! | `stage` | C1: the owner, who moved `state` to Polling or Dropping and has not moved it on. C2: after Done, the one `Task` handle, or, where that was dropped before, the finisher. C3: `drop` |
+//! | `stage` | C1: the owner, who moved `state` to Polling or Dropping and has not moved it on. C2: once settled, the one `Task` handle (to read it, after Done), or, where that was dropped before, the finisher. C3: `drop` |
 //!
 //! C4: a future in `stage` is pinned: the cell lives in an `Arc`, nobody moves the future out, and it is
 //! dropped where it lies.

@@ -177,16 +177,18 @@ where
         if self.node().has_had_members() {
             hand_over_groups(self.node(), self.node().parent().as_ref());
         }
-        let finish = self.state.finish();
-        if finish.unwanted {
-            // SAFETY: C2: done, and there is no handle any more whose right this was.
+        if self.state.settle() {
+            // SAFETY: C2: settled, and there is no handle any more whose right this was.
             let unwanted = unsafe { self.take_outcome() };
             if let Err(panic) = catch(|| drop(unwanted)) {
                 R::report(self.node().parent().as_ref(), self.node(), Problem::Panic(panic));
             }
         }
-        tree::detach(self.node());
-        if finish.waited {
+        // Done and out of the books in one step: who sees it ended does not find it counted any more, and
+        // who finds the books empty finds it ended.
+        let mut waited = false;
+        tree::detach_with(self.node(), || waited = self.state.finish());
+        if waited {
             self.wake_waiters();
         }
     }

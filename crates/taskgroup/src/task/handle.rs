@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::cell::Join;
 use super::outcome::TaskError;
@@ -188,7 +188,16 @@ impl<T: 'static> Task<T> {
     }
 
     fn poll_finished(&self, key: WaitKey, cx: &mut Context<'_>) -> Poll<()> {
-        if !tree::is_cut() && self.cell.poll_done(key, cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
+        if tree::is_cut() {
+            return Poll::Pending;
+        }
+        // tokio's budget: a loop over a thousand ended tasks lets others run in between.
+        let budget = ready!(tokio::task::coop::poll_proceed(cx));
+        if !self.cell.poll_done(key, cx.waker()) {
+            return Poll::Pending;
+        }
+        budget.made_progress();
+        Poll::Ready(())
     }
 
     /// Whether the task has ended, also for a region that is cancelled.

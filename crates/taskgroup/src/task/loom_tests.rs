@@ -421,6 +421,35 @@ fn loom_adoption_against_the_end() {
 }
 
 #[test]
+fn loom_adoption_against_a_run_elsewhere() {
+    static SEEN: Seen<2> = Seen::new();
+    loom::model(|| {
+        let (maker, home, host) = (books(), books(), books());
+        let group = books();
+        let member: NodeRef = group.clone();
+        let maker_ref: NodeRef = maker.clone();
+        assert!(Node::adopt(&maker_ref, &member, Hold::Nested).is_none());
+        let runner = thread::spawn({
+            let (member, host): (NodeRef, NodeRef) = (member.clone(), host.clone());
+            move || {
+                drop(tree::detach(member.node()));
+                tree::attach_group(&host, &member);
+            }
+        });
+        let home_ref: NodeRef = home.clone();
+        tree::rehome(&member, &maker.node, &home_ref, Hold::Nested);
+        let adopted = home.node.members_snapshot().len() == 1;
+        SEEN.saw(usize::from(adopted));
+        runner.join().unwrap();
+        // Whoever was first, the group stands where it is run.
+        assert_eq!(host.node.members_snapshot().len(), 1);
+        assert_eq!(maker.node.members_snapshot().len() + home.node.members_snapshot().len(), 0);
+        drop(tree::detach(member.node()));
+    });
+    SEEN.assert_all();
+}
+
+#[test]
 fn loom_two_threads_that_drop_each_other_do_not_wait_for_ever() {
     type Target = Arc<loom::sync::Mutex<Option<NodeRef>>>;
     /// Drops the other cell from inside its own poll, as a task that drops its neighbour's group does.

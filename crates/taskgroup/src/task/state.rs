@@ -21,6 +21,8 @@ const STARTED: u64 = 1 << 3;
 const WAITED: u64 = 1 << 4;
 /// The handle has been dropped: whoever finishes the cell drops the value too.
 const UNWANTED: u64 = 1 << 5;
+/// The outcome is stored: from now on it is the handle's, also to drop.
+const SETTLED: u64 = 1 << 6;
 /// What outlives a change of owner.
 const KEPT: u64 = WAITED | UNWANTED;
 /// The owner's thread token stands above the flags.
@@ -59,16 +61,6 @@ pub(crate) enum ClaimDrop {
     Busy { owner: u32 },
     /// It has ended.
     Ended,
-}
-
-/// What `finish` leaves to be done.
-#[must_use]
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Finish {
-    /// Somebody waits and must be woken.
-    pub(crate) waited: bool,
-    /// No handle is left: the caller drops the value, before it leaves the books.
-    pub(crate) unwanted: bool,
 }
 
 impl State {
@@ -126,19 +118,28 @@ impl State {
         }
     }
 
-    /// The stage holds the outcome.
-    pub(crate) fn finish(&self) -> Finish {
+    /// The stage holds the outcome. True: no handle is left, the caller drops the value.
+    #[must_use]
+    pub(crate) fn settle(&self) -> bool {
+        // Release: a handle that is dropped from now on sees the outcome it drops.
+        self.0.fetch_or(SETTLED, Ordering::AcqRel) & UNWANTED != 0
+    }
+
+    /// The cell has ended. True: somebody waits and must be woken.
+    #[must_use]
+    pub(crate) fn finish(&self) -> bool {
         // Release: `is_done` on another thread happens after the drop of the future and sees the outcome.
         // Acquire: a waiter's registration is seen by who reads its WAITED bit here.
         let before = self.0.swap(DONE, Ordering::AcqRel);
         debug_assert!(matches!(before & STAGE, POLLING | DROPPING), "finished by its owner, once");
-        Finish { waited: before & WAITED != 0, unwanted: before & UNWANTED != 0 }
+        before & WAITED != 0
     }
 
-    /// The handle is being dropped. True: the cell is done, so the value is the handle's to drop.
+    /// The handle is being dropped. True: the outcome is stored, so the value is the handle's to drop.
     #[must_use]
     pub(crate) fn renounce(&self) -> bool {
-        self.0.fetch_or(UNWANTED, Ordering::AcqRel) & STAGE == DONE
+        let before = self.0.fetch_or(UNWANTED, Ordering::AcqRel);
+        before & SETTLED != 0 || before & STAGE == DONE
     }
 
     pub(crate) fn is_done(&self) -> bool {

@@ -30,5 +30,7 @@ pub use current::{current, is_cancelled};
 pub(crate) use current::{enter, is_cut, with_current};
 pub(crate) use drain::{Deliverable, Frozen, frozen_step, is_busy};
 pub(crate) use member::{Hold, Member, NodeRef, OnDropWait, WaitKey, WakerSet, wake, wake_all};
-pub(crate) use node::{Node, attach_group, detach, detach_from, enclosing_group, path_of, rehome};
+pub(crate) use node::{
+    Node, attach_group, detach, detach_from, detach_with, enclosing_group, path_of, rehome,
+};
 pub(crate) use propagate::{cancel, drop_subtree};

@@ -356,21 +356,33 @@ impl Node {
 
 /// Takes a node from under its parent and wakes who waited for that. Returns the parent.
 pub(crate) fn detach(node: &Node) -> Option<NodeRef> {
-    detach_if(node, |_| true)
+    detach_if(node, |_| true, || {})
+}
+
+/// [`detach`], with something to be done in the same step for whoever counts the members. It is done in any
+/// case.
+pub(crate) fn detach_with(node: &Node, step: impl FnOnce()) {
+    let mut step = Some(step);
+    let mut run = || step.take().into_iter().for_each(|step| step());
+    drop(detach_if(node, |_| true, &mut run));
+    run();
 }
 
 /// [`detach`], unless the node has moved away from under `parent` meanwhile.
 pub(crate) fn detach_from(node: &Node, parent: &Node) -> Option<NodeRef> {
-    detach_if(node, |found| std::ptr::eq(found, parent))
+    detach_if(node, |found| std::ptr::eq(found, parent), || {})
 }
 
-fn detach_if(node: &Node, wanted: impl FnOnce(&Node) -> bool) -> Option<NodeRef> {
+fn detach_if(node: &Node, wanted: impl FnOnce(&Node) -> bool, step: impl FnOnce()) -> Option<NodeRef> {
     let mut link = node.lock();
     let (parent, slot) = link.parent.take_if(|(parent, _)| wanted(parent.node()))?;
-    let (member, wakers) = match &mut parent.node().lock().members {
+    let mut inner = parent.node().lock();
+    let (member, wakers) = match &mut inner.members {
         Some(members) => members.remove(slot),
         None => (None, WakerSet::Empty),
     };
+    step();
+    drop(inner);
     drop(link);
     wake_all(wakers);
     drop(member);

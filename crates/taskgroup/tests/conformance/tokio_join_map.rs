@@ -547,10 +547,12 @@ async fn line_41_test_join_queue_try_join_next_with_id_does_not_replace_waker() 
     let (others_wakes, others_waker) = Wakes::new();
     let id = task.id();
     assert!(Pin::new(&mut task).poll(&mut Context::from_waker(&waker)).is_pending());
-    assert!(pin!(task.wait_finished()).poll(&mut Context::from_waker(&others_waker)).is_pending());
+    let mut other = Box::pin(task.wait_finished());
+    assert!(other.as_mut().poll(&mut Context::from_waker(&others_waker)).is_pending());
     assert!(task.wait_finished().now_or_never().is_none());
     open.send(1).unwrap();
     group.wait_idle().await;
+    drop(other);
     assert_eq!((wakes.count(), others_wakes.count()), (1, 1));
     assert_eq!((task.id(), task.into_result().unwrap()), (id, 1));
     group.join().await.unwrap();
