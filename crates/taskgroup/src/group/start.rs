@@ -218,6 +218,24 @@ where
     std::future::poll_fn(|cx| pending.poll(cx)).await
 }
 
+/// Puts a starting child under the cancel of the region that starts it, unless it has been resolved already.
+fn link<R, E>(region: &NodeRef, shared: &Shared<R, E>, node: Node, child: NodeRef) {
+    let link = Arc::new(Link { node, child: Mutex::new(Some(child)) });
+    let member = Arc::clone(&link) as NodeRef;
+    let cancelled = Node::adopt(region, &member, Hold::Nested);
+    let mut state = lock(&shared.state);
+    let resolved = state.ended || matches!(state.progress, Progress::Ready(_));
+    if !resolved {
+        state.link = Some(Arc::clone(&link));
+    }
+    drop(state);
+    match cancelled {
+        _ if resolved => link.resolve(),
+        Some(cause) => tree::cancel(&member, cause),
+        None => {}
+    }
+}
+
 /// A start that has not been resolved. Dropping it drops the child.
 struct Pending<'g, R, T: Send + 'static, E: Send + 'static> {
     core: &'g Arc<GroupCore<E>>,
@@ -235,20 +253,7 @@ impl<R, T: Send + 'static, E: Send + 'static> Pending<'_, R, T, E> {
         let Some(region) = tree::with_current(|node| node.cloned()) else { return };
         let name = self.task().name().map(|name| name.to_owned().into());
         let node = Node::with_id(self.task().id(), NodeKind::Start, name, location);
-        let link = Arc::new(Link { node, child: Mutex::new(Some(self.task().member())) });
-        let member = Arc::clone(&link) as NodeRef;
-        let cancelled = Node::adopt(&region, &member, Hold::Nested);
-        let mut state = lock(&self.shared.state);
-        let resolved = state.ended || matches!(state.progress, Progress::Ready(_));
-        if !resolved {
-            state.link = Some(Arc::clone(&link));
-        }
-        drop(state);
-        match cancelled {
-            _ if resolved => link.resolve(),
-            Some(cause) => tree::cancel(&member, cause),
-            None => {}
-        }
+        link(&region, &self.shared, node, self.task().member());
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Started<R, T, E>> {
@@ -322,5 +327,73 @@ impl<R, T: Send + 'static, E: Send + 'static> Drop for Pending<'_, R, T, E> {
         } else if matches!(progress, Progress::Failed(_)) {
             lost::report(format_args!("{} failed, and its start had been dropped", task.info()));
         }
+    }
+}
+
+#[cfg(all(test, taskgroup_loom))]
+mod loom_tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use loom::future::block_on;
+    use loom::thread;
+
+    use super::*;
+    use crate::tree::Frozen;
+
+    struct Plain(Node);
+
+    impl Member for Plain {
+        fn node(&self) -> &Node {
+            &self.0
+        }
+
+        fn as_any(&self) -> &dyn Any {
+            self
+        }
+    }
+
+    fn node(kind: NodeKind) -> Node {
+        Node::new(kind, None, std::panic::Location::caller())
+    }
+
+    /// `ready`, or the child's end, on one thread; the starter's cancel, and the wait for the start to be
+    /// resolved, on another. Whatever comes first, the frozen region is let go.
+    fn resolve_against_cancel(seen: &'static [AtomicBool; 2], resolve: fn(Arc<Shared<u8, ()>>)) {
+        loom::model(move || {
+            let region: NodeRef = Arc::new(Plain(node(NodeKind::Body)));
+            let child: NodeRef = Arc::new(Plain(node(NodeKind::Task)));
+            let state = State { progress: Progress::Waiting, waker: None, link: None, ended: false };
+            let shared = Arc::new(Shared::<u8, ()> { state: Mutex::new(state) });
+            let resolver = thread::spawn({
+                let shared = Arc::clone(&shared);
+                move || resolve(shared)
+            });
+            link(&region, &shared, node(NodeKind::Start), Arc::clone(&child));
+            let cause = CancelCause::new(CancelReason::Requested(None), region.node().info());
+            tree::cancel(&region, cause);
+            block_on(std::future::poll_fn(|cx| match tree::frozen_step(region.node(), cx.waker()) {
+                Frozen::Drop => Poll::Ready(()),
+                Frozen::Wait | Frozen::Poll(_) => Poll::Pending,
+            }));
+            resolver.join().unwrap();
+            assert!(region.node().members_snapshot().is_empty(), "the link is gone");
+            seen[usize::from(child.node().is_cancelled())].store(true, Ordering::SeqCst);
+        });
+        // Resolved before the cancel the child is its group's; else the cancel has reached it.
+        for outcome in seen {
+            assert!(outcome.load(Ordering::SeqCst), "the model never reached one of the outcomes");
+        }
+    }
+
+    #[test]
+    fn loom_ready_against_the_starters_cancel() {
+        static SEEN: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+        resolve_against_cancel(&SEEN, |shared| shared.ready(1));
+    }
+
+    #[test]
+    fn loom_the_childs_end_against_the_starters_cancel() {
+        static SEEN: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+        resolve_against_cancel(&SEEN, |shared| drop(OnEnd(shared)));
     }
 }
