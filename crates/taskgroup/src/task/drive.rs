@@ -108,13 +108,8 @@ where
         }
     }
 
-    /// Ends a cell, cancelled and claimed, whose shell the runtime has thrown away.
-    pub(super) fn end_abandoned(&self, started: bool) {
-        self.end_cut(started);
-    }
-
     /// Ends the child without a value. What an eager child had returned counts all the same.
-    fn end_cut(&self, started: bool) {
+    pub(super) fn end_cut(&self, started: bool) {
         // SAFETY: C1: every caller owns the stage and is about to `finish`.
         let (returned, dropped) = unsafe { self.clear_stage() };
         if let Some(ended) = returned {

@@ -19,11 +19,13 @@
 //!
 //! 1. Whoever moved the state to *Polling* or *Dropping* owns the stage (future and outcome) until it
 //!    moves the state on; nobody else touches it.
-//! 2. After *Done* the stage is touched by the one `Task` handle alone, or by the last owner's drop.
-//! 3. The end of a child is one function, [`end`](drive), run once, by the owner under 1. Its order is R1's:
-//!    drop the future, store the outcome, tell the group of a failure, *Done*, leave the books, wake.
-//!    The failure comes before *Done*, so that who awaits the handle of a failed child finds itself
-//!    cancelled and never runs on (R11, R12).
+//! 2. Once the outcome is stored (`SETTLED`) it is the one `Task` handle's; where that was dropped before, the
+//!    owner drops the value before the child leaves the books, so that no value outlives the exit unasked for.
+//! 3. A child ends once, by the owner under 1, in [`drive`]. The order is R1's: drop the future, tell the
+//!    group of a failure, store the outcome, *Done* and out of the books in one step under the group's lock,
+//!    wake. The failure comes before *Done*, so that who awaits the handle of a failed child finds itself
+//!    cancelled and never runs on (R11, R12). *Done* and leaving are one step, so that no count disagrees
+//!    with a handle, and an exit that finds the books empty finds every handle readable.
 //! 4. A drop that meets *Polling* or *Dropping* on another thread dooms the cell and waits for *Done*; on
 //!    its own thread, or where waiting would close a circle, it dooms only (R2).
 //! 5. A waiter registers, sets the `WAITED` bit, and looks at the stage again; `finish` swaps in *Done* and

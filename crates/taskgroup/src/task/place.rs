@@ -64,7 +64,7 @@ where
             let cause = CancelCause::new(CancelReason::RuntimeShutdown, self.cell.node().info());
             // Marked, so that the groups inside can say what happened; it has no waker any more.
             tree::cancel(&(Arc::clone(&self.cell) as NodeRef), cause);
-            self.cell.end_abandoned(started);
+            self.cell.end_cut(started);
         }
     }
 }
