@@ -7,6 +7,9 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::sync::Arc;
 
@@ -61,6 +64,12 @@ pub enum NodeKind {
     Blocking,
     /// A child that has not said `ready` yet, seen from its starter.
     Start,
+    /// A part of a task or body that is cancelled as a unit: a timeout or a [`CancelScope`](crate::CancelScope).
+    Scope,
+    /// A part that a cancel from outside does not reach (R14).
+    Shield,
+    /// A [`CancelToken`](crate::CancelToken) of its own.
+    Token,
 }
 
 impl NodeKind {
@@ -71,6 +80,9 @@ impl NodeKind {
             NodeKind::Task => "task",
             NodeKind::Blocking => "blocking task",
             NodeKind::Start => "starting task",
+            NodeKind::Scope => "scope",
+            NodeKind::Shield => "shield",
+            NodeKind::Token => "token",
         }
     }
 }
@@ -137,12 +149,45 @@ pub enum CancelReason {
     Requested(Option<Cow<'static, str>>),
     /// The task (or body) that owns the group was cancelled: this one.
     HostCancelled(NodeInfo),
+    /// The deadline of this scope or group passed; it had been given this long, counted from its entry.
+    Deadline(NodeInfo, Duration),
+    /// The process was sent this signal.
+    Signal(Signal),
     /// The group, or the future of its `run`, `join` or `start`, was dropped.
     GroupDropped,
     /// The group had ended, or had nothing left but background tasks.
     GroupEnded,
     /// The runtime that polled the task was shut down.
     RuntimeShutdown,
+}
+
+/// A signal that asks a process to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Signal {
+    /// A person pressed Ctrl-C.
+    Interrupt,
+    /// A supervisor asked the process to end.
+    Terminate,
+}
+
+impl Signal {
+    /// The signal's number: 2 or 15.
+    pub fn number(self) -> u8 {
+        match self {
+            Signal::Interrupt => 2,
+            Signal::Terminate => 15,
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Signal::Interrupt => "SIGINT",
+            Signal::Terminate => "SIGTERM",
+        })
+    }
 }
 
 impl fmt::Display for CancelReason {
@@ -153,6 +198,10 @@ impl fmt::Display for CancelReason {
             CancelReason::Requested(Some(message)) => write!(f, "{message}"),
             CancelReason::Requested(None) => f.write_str("cancel was called"),
             CancelReason::HostCancelled(who) => write!(f, "{who} was cancelled"),
+            CancelReason::Deadline(scope, after) => {
+                write!(f, "{scope} (opened at {}) ran out of time after {after:?}", scope.location)
+            }
+            CancelReason::Signal(signal) => write!(f, "{signal} was received"),
             CancelReason::GroupDropped => f.write_str("the group was dropped"),
             CancelReason::GroupEnded => f.write_str("the group had ended"),
             CancelReason::RuntimeShutdown => f.write_str("the runtime was shut down"),
@@ -183,18 +232,19 @@ pub struct CancelCause(Arc<Link>);
 struct Link {
     reason: CancelReason,
     target: NodeInfo,
+    at: Instant,
     because: Option<CancelCause>,
 }
 
 impl CancelCause {
     pub(crate) fn new(reason: CancelReason, target: NodeInfo) -> Self {
-        Self(Arc::new(Link { reason, target, because: None }))
+        Self(Arc::new(Link { reason, target, at: Instant::now(), because: None }))
     }
 
     /// The link from a cancelled region to the groups it owns.
     pub(crate) fn host_cancelled(host: NodeInfo, target: NodeInfo, because: CancelCause) -> Self {
         let reason = CancelReason::HostCancelled(host);
-        Self(Arc::new(Link { reason, target, because: Some(because) }))
+        Self(Arc::new(Link { reason, target, at: because.at(), because: Some(because) }))
     }
 
     /// The reason at this link of the chain.
@@ -205,6 +255,11 @@ impl CancelCause {
     /// The node whose cancel this was: a task that was cancelled alone, or the group through which it came.
     pub fn target(&self) -> &NodeInfo {
         &self.0.target
+    }
+
+    /// When the cancel came.
+    pub fn at(&self) -> Instant {
+        self.0.at
     }
 
     /// The cause of this cause, one step nearer to the root.

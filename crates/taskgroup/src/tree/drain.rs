@@ -81,7 +81,7 @@ fn is_ending(node: &Node, waker: &Waker) -> bool {
             node.store_waker(waker);
             node.parent().is_some()
         }
-        NodeKind::Body | NodeKind::Task | NodeKind::Blocking => false,
+        _ => false,
     }
 }
 
@@ -91,7 +91,7 @@ fn descend(node: &Node, inside: &mut Vec<NodeRef>) {
             inside.extend(node.members_of(Hold::Nested));
             inside.extend(node.body());
         }
-        NodeKind::Body => inside.extend(node.members_snapshot()),
-        NodeKind::Start | NodeKind::Task | NodeKind::Blocking => {}
+        NodeKind::Body | NodeKind::Scope | NodeKind::Shield => inside.extend(node.members_snapshot()),
+        NodeKind::Start | NodeKind::Task | NodeKind::Blocking | NodeKind::Token => {}
     }
 }

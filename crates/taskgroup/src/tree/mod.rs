@@ -24,7 +24,7 @@ mod member;
 mod node;
 mod propagate;
 
-pub use cause::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind};
+pub use cause::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal};
 pub use current::{current, is_cancelled};
 
 pub(crate) use current::{enter, is_cut, with_current};
