@@ -66,4 +66,6 @@ pub use group::{
     TrySpawnError, scope,
 };
 pub use task::{Panic, Task, TaskError};
-pub use tree::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal, current, is_cancelled};
+pub use tree::{
+    CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal, current, is_cancelled,
+};

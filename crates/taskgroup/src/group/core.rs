@@ -117,7 +117,7 @@ impl<E: Send + 'static> GroupCore<E> {
     }
 
     pub(super) fn cancel(self: &Arc<Self>, message: Option<Cow<'static, str>>) {
-        if !self.node.is_closed() {
+        if !self.is_over() {
             let cause = CancelCause::new(CancelReason::Requested(message), self.node.info());
             tree::cancel(&self.member(), cause);
         }
@@ -285,6 +285,7 @@ impl<E: Send + 'static> GroupCore<E> {
             drop(tree::detach_from(adopted.node(), &self.node));
         }
         drop(tree::detach(&self.node));
+        tree::release_tokens(&self.node);
         match self.settings.on_panic {
             OnPanic::Collect => account,
             OnPanic::Resume => resume_first_panic(account, &self.node),
@@ -318,6 +319,7 @@ impl<E: Send + 'static> GroupCore<E> {
         drop(body.map(|body| tree::detach(body.node())));
         let account = self.take_ledger();
         drop(tree::detach(&self.node));
+        tree::release_tokens(&self.node);
         log_account(account, &self.node);
     }
 
@@ -397,6 +399,10 @@ impl<E: Send + 'static> Member for GroupCore<E> {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn is_over(&self) -> bool {
+        self.node.is_closed()
     }
 }
 

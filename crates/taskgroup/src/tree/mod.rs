@@ -1,6 +1,6 @@
 //! The tree: nodes, parents, cancel and its causes, the current node.
 //!
-//! Every group, task, body and pending start is a *node*. A node knows who it is, under whom it
+//! Every group, task, body, pending start and free-standing token is a *node*. A node knows who it is, under whom it
 //! stands and whether it is cancelled; what it runs is the business of the layers above, which the
 //! tree reaches through [`Member`] alone.
 //!
@@ -21,8 +21,11 @@ mod cause;
 mod current;
 mod drain;
 mod member;
+#[cfg(feature = "tokio-util")]
+mod mirror;
 mod node;
 mod propagate;
+mod token;
 
 pub use cause::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal};
 pub use current::{current, is_cancelled};
@@ -30,7 +33,10 @@ pub use current::{current, is_cancelled};
 pub(crate) use current::{enter, is_cut, with_current};
 pub(crate) use drain::{Deliverable, Frozen, frozen_step, is_busy};
 pub(crate) use member::{Hold, Member, NodeRef, OnDropWait, WaitKey, WakerSet, wake, wake_all};
+#[cfg(feature = "tokio-util")]
+pub(crate) use mirror::{follow, mirror};
 pub(crate) use node::{
     Node, attach_group, detach, detach_from, detach_with, enclosing_group, path_of, rehome,
 };
 pub(crate) use propagate::{cancel, drop_subtree};
+pub(crate) use token::{Lease, release_tokens};

@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 
 use super::member::{NodeRef, OnDropWait, wake};
 use super::node::Marked;
+use super::token::Waiters;
 use super::{CancelCause, NodeKind};
 
 /// The cause that a member of `parent` gets: siblings share their group's; a group under a cancelled
-/// region gets a link of its own, so that the chain can be read from the leaf to the root.
+/// region gets a link of its own, so that the chain can be read from the leaf to the root. A token says what
+/// the node above it says.
 fn cause_for(parent: &NodeRef, member: &NodeRef, cause: &CancelCause) -> CancelCause {
     match (parent.node().kind(), member.node().kind()) {
-        (NodeKind::Group, _) | (_, NodeKind::Start) => cause.clone(),
+        (NodeKind::Group, _) | (_, NodeKind::Start | NodeKind::Token) => cause.clone(),
         _ => CancelCause::host_cancelled(parent.node().info(), member.node().info(), cause.clone()),
     }
 }
@@ -26,17 +28,37 @@ fn below<'a>(node: &'a NodeRef, marked: Marked) -> impl Iterator<Item = (NodeRef
     forward.into_iter().chain(members)
 }
 
+/// Whom the marks of one walk have to tell of the cancel when everything is marked.
+#[derive(Default)]
+struct Waiting(Vec<Waiters>);
+
+impl Waiting {
+    fn take_from(&mut self, marked: &mut Marked) {
+        let waiters = std::mem::take(&mut marked.waiters);
+        if !waiters.is_empty() {
+            self.0.push(waiters);
+        }
+    }
+
+    fn tell(self) {
+        self.0.into_iter().for_each(Waiters::tell);
+    }
+}
+
 /// Marks `root` and everything below it, a body before its siblings, and wakes them.
 pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
     let mut pending = VecDeque::from([(NodeRef::clone(root), cause)]);
+    let mut waiting = Waiting::default();
     while let Some((node, cause)) = pending.pop_front() {
         let Some(mut marked) = node.node().mark_first(cause) else { continue };
+        waiting.take_from(&mut marked);
         if let Some(waker) = marked.waker.take() {
             wake(waker);
         }
         node.on_cancel();
         pending.extend(below(&node, marked));
     }
+    waiting.tell();
 }
 
 /// Marks everything below `root`, then drops it, the deepest first (R2): when a task's future is
@@ -44,9 +66,11 @@ pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
 pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, wait: OnDropWait) {
     let mut pending = VecDeque::from([(NodeRef::clone(root), cause)]);
     let mut order = Vec::new();
+    let mut waiting = Waiting::default();
     while let Some((node, cause)) = pending.pop_front() {
         // Also below a node that was marked before: another thread may still be on its way down.
         let mut marked = node.node().mark(cause);
+        waiting.take_from(&mut marked);
         if let Some(waker) = marked.waker.take() {
             match node.node().kind() {
                 // Its shell is woken when the future has been dropped, not to race for it before.
@@ -60,6 +84,8 @@ pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, wait: OnDropWait)
         pending.extend(below(&node, marked));
         order.push(node);
     }
+    // Before the drops: one of them may wait for a poll that ends when its token says so.
+    waiting.tell();
     while let Some(node) = order.pop() {
         node.drop_now(wait);
     }
