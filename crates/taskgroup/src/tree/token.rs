@@ -24,8 +24,8 @@
 //! 5. **A waiter is stored under the lock that the mark is set under**, unless the mark is there. The mark
 //!    takes all waiters out. A waiter that gives up takes its own out, unless there is a mark: its place is
 //!    its own until one of the two happens.
-//! 6. **Waiters are told when everything below is marked**, outside every lock: who has waited for the cancel
-//!    of a token finds its children cancelled.
+//! 6. **Waiters are woken when everything below is marked**, outside every lock: who is woken by the cancel of
+//!    a token finds its children cancelled. Only who looks by himself meanwhile may come between.
 //! 7. With the feature `tokio-util` a node may have a *mirror*, a token of that crate, among its waiters; the
 //!    mirror of a token is a child of the mirror of the node above. What is handed to users are children of
 //!    mirrors. So that crate keeps the account of them: nothing here has to notice when one is dropped.
