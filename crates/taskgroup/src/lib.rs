@@ -29,6 +29,7 @@
 //! | wait until a server listens | [`TaskGroup::start`] |
 //! | run blocking code that can be told to stop | [`TaskGroup::spawn_blocking`], [`CancelToken`] |
 //! | await or cancel one task | [`Task`] |
+//! | stop code that is not a task, or a part of a task | [`CancelToken`] |
 //! | know why something was cancelled | [`CancelCause`] |
 //!
 //! # What cancelling means
@@ -50,6 +51,8 @@
 //!
 //! * `tracing` (default): failures that nobody can be told of any more become `tracing` events where a
 //!   subscriber is set. Without it, or without a subscriber, they are lines on standard error.
+//! * `tokio-util`: `CancelToken::to_tokio_util` and `CancelToken::from_tokio_util`, to and from the
+//!   `CancellationToken` of tokio-util.
 
 #[cfg(doctest)]
 mod doc_tests;

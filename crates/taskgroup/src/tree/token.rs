@@ -222,10 +222,10 @@ impl Node {
     /// How many tokens stand directly below, and how many wakers wait for the cancel.
     #[cfg(test)]
     pub(crate) fn tokens_and_waiters(&self) -> (usize, usize) {
-        let inner = self.lock();
-        let counts =
-            |members: &Box<super::member::Members>| (members.tokens.len(), members.waiters.wakers.len());
-        inner.members.as_ref().map_or((0, 0), counts)
+        match &self.lock().members {
+            Some(members) => (members.tokens.len(), members.waiters.wakers.len()),
+            None => (0, 0),
+        }
     }
 
     /// A wait for the cancel was given up: its waker goes.

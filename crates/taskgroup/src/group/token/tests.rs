@@ -252,3 +252,40 @@ async fn a_wait_on_an_empty_group_changes_nothing_for_its_children() {
     drop(wait);
     assert_eq!(token.node().tokens_and_waiters(), (0, 0));
 }
+
+/// Neither direction keeps a token of ours, nor piles anything up with it.
+#[cfg(feature = "tokio-util")]
+#[test]
+fn nothing_is_left_of_a_bridge_to_tokio_util() {
+    use tokio_util::sync::CancellationToken;
+    for cancel in [false, true] {
+        let parent = CancelToken::new();
+        let token = parent.child_token();
+        let nodes = [weak(&parent), weak(&token)];
+        let theirs: Vec<_> = (0..3).map(|_| token.to_tokio_util()).collect();
+        assert_eq!(parent.node().tokens_and_waiters(), (1, 0));
+        if cancel {
+            token.cancel();
+        }
+        drop(token);
+        assert!(is_gone(&nodes[1]));
+        assert_eq!(tokens(&parent), 0);
+        drop(parent);
+        assert!(is_gone(&nodes[0]));
+        drop(theirs);
+
+        let theirs = CancellationToken::new();
+        let token = CancelToken::from_tokio_util(theirs.clone());
+        let (child, below) = (token.child_token(), token.to_tokio_util());
+        let node = weak(&token);
+        drop(token);
+        assert!(!is_gone(&node), "a child goes on to follow");
+        if cancel {
+            theirs.cancel();
+            assert!(child.is_cancelled() && below.is_cancelled());
+        }
+        drop(child);
+        assert!(is_gone(&node), "theirs does not keep ours");
+        theirs.cancel();
+    }
+}
