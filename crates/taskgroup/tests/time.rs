@@ -446,8 +446,11 @@ async fn a_cooperative_task_is_asked_and_ends_by_itself() {
         .await
         .unwrap();
         let inner = Group::new();
-        let child = inner.spawn(async { Ok(sleep(SECOND).await) });
-        inner.run(async { Ok(child.await.unwrap()) }).await.unwrap();
+        let child = inner.spawn(async {
+            sleep(SECOND).await;
+            Ok(7)
+        });
+        assert_eq!(inner.run(async { Ok(child.await.unwrap()) }).await.unwrap(), 7);
         noted.note("ended by itself");
         Ok(rounds)
     });
@@ -546,7 +549,10 @@ async fn a_groups_deadline_cuts_and_says_so() {
         if who.name() == Some("batch") && *after == SECOND));
     // In time.
     let group: Group = TaskGroup::builder().timeout(SECOND).build();
-    group.spawn(async { Ok(sleep(SECOND / 2).await) });
+    group.spawn(async {
+        sleep(SECOND / 2).await;
+        Ok(())
+    });
     assert_eq!(group.run(async { Ok(1) }).await.unwrap(), 1);
     // Errors of the drain come out.
     let group: Group = TaskGroup::builder().timeout(SECOND).build();
