@@ -33,9 +33,8 @@ pub(crate) struct Deadline {
 }
 
 impl Limit {
-    /// Counted from now; a moment too far away to be told is none.
-    pub(crate) fn begin(self) -> Option<Deadline> {
-        let now = Instant::now();
+    /// Counted from `now`; a moment too far away to be told is none.
+    pub(crate) fn begin(self, now: Instant) -> Option<Deadline> {
         match self {
             Limit::After(after) => Some(Deadline { at: now.checked_add(after)?, after }),
             Limit::At(at) => Some(Deadline { at, after: at.saturating_duration_since(now) }),

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::builder::{OnFailure, OnPanic, Settings};
-use super::clock::{Deadline, Limit};
+use super::clock::Deadline;
 use crate::error::{self, Failure};
 use crate::lost;
 use crate::sync::{Arc, Mutex, lock};
@@ -214,7 +214,7 @@ impl<E: Send + 'static> GroupCore<E> {
         {
             let _ = self.runtime.set(handle);
         }
-        if let Some(deadline) = self.settings.limit.and_then(Limit::begin) {
+        if let Some(deadline) = self.settings.limit.and_then(|limit| limit.begin(Instant::now())) {
             let _ = self.deadline.set(deadline);
         }
         self.node.set_running();

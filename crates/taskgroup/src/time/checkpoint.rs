@@ -30,14 +30,16 @@ use crate::tree;
 ///
 /// Cancel safe.
 pub async fn checkpoint() {
-    // A deadline that has passed is acted on by whoever polls its scope, when this wait shows.
-    let mut shown = tree::deadline().is_none_or(|deadline| deadline > Instant::now());
+    // A deadline that has passed is acted on by whoever polls its scope, when it sees this wait; at its first
+    // poll a scope does not look.
+    let late = tree::deadline().is_some_and(|deadline| deadline <= Instant::now());
+    let mut waits = if late { 2 } else { 0 };
     std::future::poll_fn(|cx| {
         if tree::is_cut() {
             return Poll::Pending;
         }
-        if !shown {
-            shown = true;
+        if waits > 0 {
+            waits -= 1;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -6,9 +6,11 @@
 //!
 //! # Invariants
 //!
-//! 1. `when` is the truth about the deadline. The timer in the region's future follows it at each poll; a
-//!    deadline that is brought forward wakes the host, one that is put off does not: the timer's one wake-up
-//!    too many arms it anew. So any number of reschedules leaves one timer.
+//! 1. A region without handles has a deadline that is set once, before the region is in the tree: whoever
+//!    finds it there finds the deadline. One with handles has it under a lock, and that is the truth. The
+//!    timer in the region's future follows it at each poll; a deadline that is brought forward wakes the host,
+//!    one that is put off does not: the timer's one wake-up too many arms it anew. So any number of
+//!    reschedules leaves one timer.
 //! 2. A deadline that has passed stays passed: whoever finds it so, the host or a reschedule, cancels the
 //!    scope, and the first cause stays.
 //! 3. A region that has ended is not cancelled any more.
@@ -16,6 +18,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::panic::Location;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -26,14 +29,16 @@ use crate::tree::{self, CancelCause, CancelReason, Member, Node, NodeKind, NodeR
 
 pub(super) struct Core {
     node: Node,
-    when: Mutex<When>,
+    limit: Option<Limit>,
+    fixed: OnceLock<Deadline>,
+    /// There for regions with handles.
+    moving: Option<Box<Mutex<When>>>,
 }
 
 struct When {
     stage: Stage,
-    limit: Option<Limit>,
-    /// Known from the beginning for an absolute one, else from the first poll on.
-    deadline: Option<Deadline>,
+    /// `None` before the entry of a region with a time limit: not known yet.
+    deadline: Option<Option<Deadline>>,
     entered: Option<Instant>,
     /// `cancel` was called, or the deadline has cancelled: this very scope was asked to end.
     called: bool,
@@ -47,63 +52,90 @@ enum Stage {
 }
 
 impl Core {
-    pub(super) fn new(
+    /// For a region that nobody has a handle of.
+    pub(super) fn new(kind: NodeKind, location: &'static Location<'static>, limit: Option<Limit>) -> Self {
+        Self { node: Node::new(kind, None, location), limit, fixed: OnceLock::new(), moving: None }
+    }
+
+    pub(super) fn with_handles(
         kind: NodeKind,
         name: Option<Cow<'static, str>>,
         location: &'static Location<'static>,
         limit: Option<Limit>,
     ) -> Self {
         let deadline = match limit {
-            Some(Limit::At(_)) => limit.and_then(Limit::begin),
-            _ => None,
+            Some(Limit::After(_)) => None,
+            Some(Limit::At(_)) | None => Some(limit.and_then(|limit| limit.begin(Instant::now()))),
         };
-        let when = When { stage: Stage::New, limit, deadline, entered: None, called: false };
-        Self { node: Node::new(kind, name, location), when: Mutex::new(when) }
+        let when = When { stage: Stage::New, deadline, entered: None, called: false };
+        let moving = Some(Box::new(Mutex::new(when)));
+        Self { node: Node::new(kind, name, location), limit, fixed: OnceLock::new(), moving }
     }
 
     /// The first poll: a time limit counts from now.
     pub(super) fn enter(&self) {
-        let mut when = lock(&self.when);
-        when.stage = Stage::Open;
-        if let Some(limit) = when.limit {
-            when.entered = Some(Instant::now());
-            when.deadline = limit.begin();
+        match &self.moving {
+            Some(moving) => {
+                let now = Instant::now();
+                let mut when = lock(moving);
+                when.stage = Stage::Open;
+                when.entered = Some(now);
+                if when.deadline.is_none() {
+                    when.deadline = Some(self.limit.and_then(|limit| limit.begin(now)));
+                }
+            }
+            None => {
+                if let Some(deadline) = self.limit.and_then(|limit| limit.begin(Instant::now())) {
+                    let _ = self.fixed.set(deadline);
+                }
+            }
         }
     }
 
     pub(super) fn end(&self) {
-        lock(&self.when).stage = Stage::Ended;
+        if let Some(moving) = &self.moving {
+            lock(moving).stage = Stage::Ended;
+        }
     }
 
-    /// When the region has to be cancelled; none if it has been.
-    pub(super) fn pending_deadline(&self) -> Option<Instant> {
-        if self.node.is_cancelled() { None } else { Some(lock(&self.when).deadline?.at) }
+    fn whole_deadline(&self) -> Option<Deadline> {
+        match &self.moving {
+            Some(moving) => lock(moving).deadline.flatten(),
+            None => self.fixed.get().copied(),
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        Some(lock(&self.when).deadline?.at)
+        Some(self.whole_deadline()?.at)
+    }
+
+    /// When the region has to be cancelled; none if it has been.
+    pub(super) fn pending_deadline(&self) -> Option<Deadline> {
+        if self.node.is_cancelled() { None } else { self.whole_deadline() }
     }
 
     /// The deadline has passed: cancels the region.
     pub(super) fn expire(self: &Arc<Self>) {
-        let mut when = lock(&self.when);
-        let Some(deadline) = when.deadline.filter(|deadline| deadline.at <= Instant::now()) else { return };
-        if when.stage == Stage::Ended || self.node.is_cancelled() {
+        let passed = |deadline: &Deadline| deadline.at <= Instant::now();
+        let Some(deadline) = self.whole_deadline().filter(passed) else { return };
+        if self.node.is_cancelled() || !self.call() {
             return;
         }
-        when.called = true;
-        drop(when);
         self.mark(CancelReason::Deadline(self.node.info(), deadline.after));
     }
 
     pub(super) fn cancel(self: &Arc<Self>, message: Option<Cow<'static, str>>) {
-        let mut when = lock(&self.when);
-        if when.stage == Stage::Ended {
-            return;
+        if self.call() {
+            self.mark(CancelReason::Requested(message));
         }
-        when.called = true;
-        drop(when);
-        self.mark(CancelReason::Requested(message));
+    }
+
+    /// Notes that this very region is asked to end. False: it has ended.
+    fn call(&self) -> bool {
+        let Some(moving) = &self.moving else { return true };
+        let mut when = lock(moving);
+        when.called |= when.stage != Stage::Ended;
+        when.stage != Stage::Ended
     }
 
     fn mark(self: &Arc<Self>, reason: CancelReason) {
@@ -114,22 +146,22 @@ impl Core {
     /// Moves the deadline; says why not.
     pub(super) fn reschedule(self: &Arc<Self>, to: Option<Instant>) -> Result<(), Refusal> {
         let now = Instant::now();
-        let mut when = lock(&self.when);
+        let moving = self.moving.as_deref().expect("who has a handle can move the deadline");
+        let mut when = lock(moving);
         if when.stage == Stage::Ended {
             return Err(Refusal::Ended);
         }
         if self.node.is_cancelled() {
             return Err(Refusal::Cancelled);
         }
-        if when.deadline.is_some_and(|former| former.at <= now) {
+        let former = when.deadline.flatten().map(|former| former.at);
+        if former.is_some_and(|former| former <= now) {
             drop(when);
             self.expire();
             return Err(Refusal::Cancelled);
         }
-        let former = when.deadline.map(|former| former.at);
-        let entered = when.entered.unwrap_or(now);
-        when.limit = to.map(Limit::At);
-        when.deadline = to.map(|at| Deadline { at, after: at.saturating_duration_since(entered) });
+        let after = |at: Instant| at.saturating_duration_since(when.entered.unwrap_or(now));
+        when.deadline = Some(to.map(|at| Deadline { at, after: after(at) }));
         let open = when.stage == Stage::Open;
         drop(when);
         if to.is_some_and(|at| at <= now) {
@@ -141,7 +173,7 @@ impl Core {
     }
 
     pub(super) fn cancel_called(&self) -> bool {
-        lock(&self.when).called
+        self.moving.as_ref().is_some_and(|moving| lock(moving).called)
     }
 
     /// Whether it was the deadline that cancelled this very region, and how long it had.

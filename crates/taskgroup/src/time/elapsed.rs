@@ -88,7 +88,7 @@ pub(super) fn limited<F: Future>(
     future: F,
     location: &'static Location<'static>,
 ) -> impl Future<Output = Result<F::Output, Elapsed>> + use<F> {
-    let region = Region::new(Arc::new(Core::new(kind, None, location, Some(limit))), future);
+    let region = Region::new(Arc::new(Core::new(kind, location, Some(limit))), future);
     async move {
         match region.await {
             Ok(output) => Ok(output),

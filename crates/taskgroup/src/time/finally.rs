@@ -131,7 +131,7 @@ where
     C: FnOnce(Ending) -> Fut,
     Fut: Future<Output = ()>,
 {
-    let mut guard = Place::new(Arc::new(Core::new(NodeKind::Shield, None, location, None)));
+    let mut guard = Place::new(Arc::new(Core::new(NodeKind::Shield, location, None)));
     guard.attach();
     let worked = work(future, location).await;
     let ending = match &worked {
@@ -158,7 +158,7 @@ where
 
 /// The work, in a scope that its surroundings' cancel reaches.
 async fn work<F: Future>(future: F, location: &'static Location<'static>) -> Worked<F::Output> {
-    let core = Arc::new(Core::new(NodeKind::Scope, None, location, None));
+    let core = Arc::new(Core::new(NodeKind::Scope, location, None));
     let mut region = pin!(Region::new(core, future));
     let worked = poll_fn(|cx| match catch(|| region.as_mut().poll_to_end(cx)) {
         Ok(polled) => polled.map(|end| match end {

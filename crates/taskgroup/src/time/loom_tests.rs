@@ -139,7 +139,7 @@ fn loom_scope_cancel_against_host_cancel() {
 #[test]
 fn loom_reschedule_against_going_to_wait() {
     loom::model(|| {
-        let core = Arc::new(Core::new(NodeKind::Scope, None, Location::caller(), None));
+        let core = Arc::new(Core::with_handles(NodeKind::Scope, None, Location::caller(), None));
         core.enter();
         let mover = thread::spawn({
             let core = Arc::clone(&core);

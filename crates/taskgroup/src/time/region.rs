@@ -14,6 +14,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -65,7 +66,7 @@ impl<F: Future> Region<F> {
                 }
                 turn
             };
-            first = false;
+            let entered = std::mem::take(&mut first);
             let inside = match turn {
                 Turn::Ready(output) => {
                     this.place.leave();
@@ -78,7 +79,7 @@ impl<F: Future> Region<F> {
                 }
                 Turn::Pending(inside) => inside,
             };
-            if look(core, this.timer.as_mut(), inside, cx).is_pending() {
+            if look(core, this.timer.as_mut(), entered, inside, cx).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -105,24 +106,31 @@ impl<F: Future> Future for Region<F> {
 }
 
 /// The region waits. Ready: its deadline or a grace period inside has come, the region is to be polled again.
+///
+/// `entered`: in this very poll. Then a limit that is not tiny has not passed, and the clock is not read.
 fn look(
     core: &Arc<Core>,
     mut timer: Pin<&mut Option<Sleep>>,
+    entered: bool,
     inside: Option<Instant>,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     let deadline = core.pending_deadline();
-    let Some(mut next) = deadline.into_iter().chain(inside).min() else { return Poll::Pending };
-    let now = Instant::now();
-    if next <= now {
-        let expires = deadline == Some(next);
-        if !expires || !outer_expired(core, now) {
-            if expires {
-                core.expire();
+    let at = deadline.map(|deadline| deadline.at);
+    let Some(mut next) = at.into_iter().chain(inside).min() else { return Poll::Pending };
+    let surely_later = entered && deadline.is_some_and(|deadline| deadline.after > TINY) && inside.is_none();
+    if !surely_later {
+        let now = Instant::now();
+        if next <= now {
+            let expires = at == Some(next);
+            if !expires || !outer_expired(core, now) {
+                if expires {
+                    core.expire();
+                }
+                return Poll::Ready(());
             }
-            return Poll::Ready(());
+            next = now + DEFERRED;
         }
-        next = now + DEFERRED;
     }
     match timer.as_mut().as_pin_mut() {
         Some(sleep) if sleep.deadline() != next => sleep.reset(next),
@@ -134,6 +142,9 @@ fn look(
         None => unreachable!("set above"),
     }
 }
+
+/// A step of tokio's clock.
+const TINY: Duration = Duration::from_millis(1);
 
 fn outer_expired(core: &Core, now: Instant) -> bool {
     if core.node().kind() == NodeKind::Shield {
@@ -160,8 +171,11 @@ impl Place {
         }
         self.attached = true;
         self.core.enter();
-        if let Some(region) = tree::with_current(|node| node.cloned()) {
-            tree::attach_scope(&region, &(Arc::clone(&self.core) as NodeRef));
+        let member = Arc::clone(&self.core) as NodeRef;
+        // Looked at in place: a scope is opened often, and cancelled at its entry hardly ever.
+        let cancelled = tree::with_current(|region| tree::attach_scope(region?, &member));
+        if let Some(cause) = cancelled {
+            tree::cancel(&member, cause);
         }
         true
     }

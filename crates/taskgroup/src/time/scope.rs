@@ -101,7 +101,7 @@ impl CancelScope {
 
     fn core(&self) -> Arc<Core> {
         let kind = if self.shield { NodeKind::Shield } else { NodeKind::Scope };
-        let make = || Arc::new(Core::new(kind, self.name.clone(), self.location, self.limit));
+        let make = || Arc::new(Core::with_handles(kind, self.name.clone(), self.location, self.limit));
         Arc::clone(self.core.get_or_init(make))
     }
 

@@ -51,7 +51,7 @@ use crate::tree::NodeKind;
 /// Dropping it drops the inner future.
 #[track_caller]
 pub fn shield<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
-    let core = Arc::new(Core::new(NodeKind::Shield, None, Location::caller(), None));
+    let core = Arc::new(Core::new(NodeKind::Shield, Location::caller(), None));
     let region = Region::new(core, future);
     async move {
         match region.await {

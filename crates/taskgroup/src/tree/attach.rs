@@ -2,38 +2,36 @@
 
 use super::member::{Hold, NodeRef};
 use super::propagate::{cancel, cause_for, passes_to};
-use super::{Node, NodeKind};
+use super::{CancelCause, Node, NodeKind};
 
 /// Puts a group under a region, and under the region's cancel if it has been cancelled (R4).
 pub(crate) fn attach_group(region: &NodeRef, group: &NodeRef) {
     if group.node().is_thorough() || group.grace().is_some() {
         note(region);
     }
-    attach(region, group, Hold::Nested);
+    if let Some(cause) = attach(region, group, Hold::Nested) {
+        cancel(group, cause);
+    }
 }
 
-/// Puts a scope or a shield under a region; a scope also under the region's cancel.
-pub(crate) fn attach_scope(region: &NodeRef, scope: &NodeRef) {
+/// Puts a scope or a shield under a region. The cause with which a scope is to be cancelled at once is handed
+/// back, for the caller holds on to the current node.
+#[must_use]
+pub(crate) fn attach_scope(region: &NodeRef, scope: &NodeRef) -> Option<CancelCause> {
     let (parent, node) = (region.node(), scope.node());
-    if node.kind() == NodeKind::Shield {
-        note(region);
-        return attach(region, scope, Hold::Shield);
-    }
-    if node.is_thorough() {
+    let shield = node.kind() == NodeKind::Shield;
+    if shield || node.is_thorough() {
         note(region);
     }
-    if !parent.is_cuttable() || parent.is_in_uncut() {
+    if !shield && (!parent.is_cuttable() || parent.is_in_uncut()) {
         node.set_in_uncut();
     }
-    attach(region, scope, Hold::Scope);
+    attach(region, scope, if shield { Hold::Shield } else { Hold::Scope })
 }
 
-fn attach(region: &NodeRef, member: &NodeRef, hold: Hold) {
-    if let Some(cause) = Node::adopt(region, member, hold)
-        && passes_to(region.node(), member.node())
-    {
-        cancel(member, cause_for(region, member, &cause));
-    }
+fn attach(region: &NodeRef, member: &NodeRef, hold: Hold) -> Option<CancelCause> {
+    let cause = Node::adopt(region, member, hold)?;
+    passes_to(region.node(), member.node()).then(|| cause_for(region, member, &cause))
 }
 
 /// Notes on the way up, as far as the task that polls all this, that whoever looks at a frozen region must
