@@ -4,8 +4,10 @@ mod allocs;
 mod cancel_all;
 mod first_failure;
 mod memory;
+mod nested_cancel;
 mod sleepers;
 mod spawn_join;
+mod timeout;
 
 use crate::measure::{Figures, Plan};
 
@@ -20,11 +22,20 @@ pub(crate) enum Work {
     CancelAll,
     Memory,
     Allocs,
+    Timeout,
+    NestedCancel,
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::SpawnJoin, Self::FirstFailure, Self::CancelAll, Self::Memory, Self::Allocs];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::SpawnJoin,
+        Self::FirstFailure,
+        Self::CancelAll,
+        Self::Memory,
+        Self::Allocs,
+        Self::Timeout,
+        Self::NestedCancel,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -33,6 +44,8 @@ impl Work {
             Self::CancelAll => "cancel_all",
             Self::Memory => "memory",
             Self::Allocs => "allocs",
+            Self::Timeout => "timeout",
+            Self::NestedCancel => "nested_cancel",
         }
     }
 
@@ -62,6 +75,11 @@ impl Work {
             }
             Self::Allocs => {
                 vec![one(10_000, "joinset", Unit::Allocations, Limit::Ours(2.0), allocs::joinset)]
+            }
+            Self::Timeout => vec![one(1_000, "tokio", time, Limit::Ratio(1.5), timeout::tokio_timeout)],
+            // For each node. A quadratic walk would show as a ratio of about ten.
+            Self::NestedCancel => {
+                vec![one(100, "a tenth", time, Limit::Ratio(1.5), nested_cancel::a_tenth)]
             }
         }
     }

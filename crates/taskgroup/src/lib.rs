@@ -61,6 +61,8 @@ mod group;
 mod lost;
 mod sync;
 mod task;
+mod time;
+mod timer;
 mod tree;
 
 pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};
@@ -69,6 +71,11 @@ pub use group::{
     TrySpawnError, scope,
 };
 pub use task::{Panic, Task, TaskError};
+pub use time::{
+    CancelScope, Elapsed, Ending, RescheduleError, ScopeHandle, checkpoint, finally, finally_for, shield,
+    shield_for, timeout, timeout_at,
+};
 pub use tree::{
-    CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal, current, is_cancelled,
+    CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal, current, deadline,
+    is_cancelled,
 };

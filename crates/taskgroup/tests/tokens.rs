@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use common::Alive;
 use futures::{FutureExt, poll};
@@ -363,4 +364,77 @@ async fn tokens_move_with_their_group() {
     host.cancel_because("host");
     assert_eq!(wait.await.root().to_string(), "host");
     host.join().await.unwrap();
+}
+
+/// R15: a cooperative task waits for its token, and the tokens below follow it; what it opened does not.
+#[tokio::test(start_paused = true)]
+async fn a_cooperative_task_waits_for_its_token() {
+    let group: TaskGroup = TaskGroup::new();
+    let other = CancelToken::new();
+    let task = group.task().cooperative({
+        let other = other.clone();
+        move |token| async move {
+            let part = token.child_token();
+            let inner: TaskGroup = TaskGroup::new();
+            let of_inner = inner.token().child_token();
+            assert_eq!(part.run_until_cancelled(pending::<()>()).await, None);
+            assert!(token.is_cancelled() && !of_inner.is_cancelled() && !inner.is_cancelled());
+            // Waits for other things go on to complete, also inside a scope.
+            let also = taskgroup::timeout(Duration::from_secs(1), token.cancelled()).await.unwrap();
+            let last = other.cancelled().await;
+            inner.join().await?;
+            Ok((also.to_string(), last.to_string()))
+        }
+    });
+    settle().await;
+    group.cancel_because("closing time");
+    settle().await;
+    assert!(!task.is_finished());
+    other.cancel_because("now");
+    group.join().await.unwrap();
+    assert_eq!(task.into_result().unwrap(), ("closing time".to_owned(), "now".to_owned()));
+}
+
+/// R14: inside a shield the wait for a token completes, also for the one that cancelled the region around it.
+#[tokio::test(start_paused = true)]
+async fn inside_a_shield_the_wait_for_a_token_completes() {
+    let group: TaskGroup = TaskGroup::new();
+    let seen = Alive::new();
+    let task = group.spawn::<()>({
+        let (token, seen) = (group.token(), seen.clone());
+        async move {
+            taskgroup::shield(async {
+                token.cancelled().await;
+                assert_eq!(token.run_until_cancelled(async { 7 }).await, None);
+                drop(seen.guard());
+            })
+            .await;
+            token.cancelled().await;
+            drop(seen.guard());
+            Ok(())
+        }
+    });
+    settle().await;
+    group.cancel();
+    group.join().await.unwrap();
+    assert_eq!(seen.ever(), 1, "in the shield, and not behind it");
+    assert!(task.into_result().unwrap_err().is_cancelled());
+}
+
+/// R15: when the grace period is over the tokens of what is dropped are cancelled too.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_grace_period_reaches_the_tokens_inside() {
+    let group: TaskGroup = TaskGroup::new();
+    let (send, inner_token) = oneshot::channel();
+    group.task().grace(Duration::from_secs(5)).cooperative::<(), _, _>(move |_token| async move {
+        let inner: TaskGroup = TaskGroup::new();
+        let _ = send.send(inner.token().child_token());
+        pending().await
+    });
+    settle().await;
+    group.cancel();
+    let inner_token: CancelToken = inner_token.await.unwrap();
+    assert!(!inner_token.is_cancelled());
+    group.join().await.unwrap();
+    assert!(inner_token.is_cancelled());
 }

@@ -4,10 +4,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::clock::Limit;
 use super::{ScopeBody, TaskGroup, scope};
 use crate::error::ErrorGroup;
-use crate::tree::OnDropWait;
+use crate::tree::DropMode;
 
 /// What the first failure does to the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,8 +54,10 @@ pub(crate) struct Settings<E> {
     pub(super) name: Option<Cow<'static, str>>,
     pub(super) on_failure: OnFailure,
     pub(super) on_panic: OnPanic,
-    pub(super) on_drop: OnDropWait,
+    pub(super) on_drop: DropMode,
     pub(super) max_failures: usize,
+    pub(super) limit: Option<Limit>,
+    pub(super) grace: Option<Duration>,
     pub(super) treat_as_cancelled: Option<TreatAsCancelled<E>>,
 }
 
@@ -61,8 +67,10 @@ impl<E> Default for Settings<E> {
             name: None,
             on_failure: OnFailure::default(),
             on_panic: OnPanic::default(),
-            on_drop: OnDropWait::Wait,
+            on_drop: DropMode::Wait,
             max_failures: 64,
+            limit: None,
+            grace: None,
             treat_as_cancelled: None,
         }
     }
@@ -100,8 +108,8 @@ impl<E: Send + 'static> Builder<E> {
     /// What dropping the group waits for. Default: until no future of the group is alive.
     pub fn on_drop(mut self, on_drop: OnDrop) -> Self {
         self.settings.on_drop = match on_drop {
-            OnDrop::Wait => OnDropWait::Wait,
-            OnDrop::Abandon => OnDropWait::Abandon,
+            OnDrop::Wait => DropMode::Wait,
+            OnDrop::Abandon => DropMode::Abandon,
         };
         self
     }
@@ -110,6 +118,46 @@ impl<E: Send + 'static> Builder<E> {
     /// is to be resumed is stored in any case.
     pub fn max_failures(mut self, max_failures: usize) -> Self {
         self.settings.max_failures = max_failures;
+        self
+    }
+
+    /// How long the whole group may take, counted from the first poll of `run`, `join` or `scope` (R19).
+    ///
+    /// When the time is over, everybody is cancelled and waited for. If that cut anything, an
+    /// [`ErrorGroup`] without failures comes out, whose [`cause`](ErrorGroup::cause) is the deadline; real
+    /// errors are reported as ever.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+    /// use std::time::Duration;
+    /// use taskgroup::{CancelReason, TaskGroup};
+    /// let group: TaskGroup = TaskGroup::builder().timeout(Duration::from_secs(30)).build();
+    /// group.spawn(std::future::pending::<Result<(), _>>());
+    /// let error = group.run(async { Ok(()) }).await.unwrap_err();
+    /// assert!(error.is_cancelled());
+    /// assert!(matches!(error.cause().unwrap().reason(), CancelReason::Deadline(..)));
+    /// # }
+    /// ```
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.limit = Some(Limit::After(timeout));
+        self
+    }
+
+    /// Until when the whole group may take; otherwise as [`timeout`](Self::timeout). The later call of the two
+    /// counts.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.settings.limit = Some(Limit::At(deadline));
+        self
+    }
+
+    /// How long body and tasks may take to end once the group has been cancelled; then all that is left is
+    /// dropped (R15). Default: as long as they need.
+    ///
+    /// It bounds what a cancel does not cut: [cooperative](crate::TaskBuilder::cooperative) tasks, shields,
+    /// cleanup. A blocking closure cannot be dropped, it is waited for. A task that is cancelled alone has the
+    /// same time; [`TaskBuilder::grace`](crate::TaskBuilder::grace) can make it shorter.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.settings.grace = Some(grace);
         self
     }
 
@@ -172,6 +220,8 @@ impl<E> fmt::Debug for Builder<E> {
             .field("on_panic", &self.settings.on_panic)
             .field("on_drop", &self.settings.on_drop)
             .field("max_failures", &self.settings.max_failures)
+            .field("limit", &self.settings.limit)
+            .field("grace", &self.settings.grace)
             .finish_non_exhaustive()
     }
 }

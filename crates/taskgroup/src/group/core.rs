@@ -7,10 +7,13 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::OnceLock;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::builder::{OnFailure, OnPanic, Settings};
+use super::clock::Deadline;
 use crate::error::{self, Failure};
 use crate::lost;
 use crate::sync::{Arc, Mutex, lock};
@@ -21,6 +24,7 @@ pub(crate) struct GroupCore<E> {
     node: Node,
     settings: Settings<E>,
     runtime: OnceLock<Handle>,
+    deadline: OnceLock<Deadline>,
     ledger: Mutex<Ledger<E>>,
 }
 
@@ -88,7 +92,8 @@ impl<E: Send + 'static> GroupCore<E> {
         let ledger =
             Ledger { stage: Stage::Open, failures: Vec::new(), more: 0, panicked: false, cause: None };
         let node = Node::new(NodeKind::Group, name, location);
-        let core = Arc::new(Self { node, settings, runtime, ledger: Mutex::new(ledger) });
+        let core =
+            Arc::new(Self { node, settings, runtime, deadline: OnceLock::new(), ledger: Mutex::new(ledger) });
         if let Some(region) = tree::with_current(|node| node.cloned()) {
             tree::attach_group(&region, &core.member());
         }
@@ -209,6 +214,9 @@ impl<E: Send + 'static> GroupCore<E> {
         {
             let _ = self.runtime.set(handle);
         }
+        if let Some(deadline) = self.settings.limit.and_then(|limit| limit.begin(Instant::now())) {
+            let _ = self.deadline.set(deadline);
+        }
         self.node.set_running();
         if moves {
             drop(tree::detach(&self.node));
@@ -276,6 +284,19 @@ impl<E: Send + 'static> GroupCore<E> {
     pub(super) fn has_failures(&self) -> bool {
         let ledger = lock(&self.ledger);
         !ledger.failures.is_empty() || ledger.more > 0
+    }
+
+    /// The deadline of the `run` that is under way.
+    pub(super) fn run_deadline(&self) -> Option<Deadline> {
+        self.deadline.get().copied()
+    }
+
+    /// Whether the group's own deadline cut a child: then the body's value is not handed out (R19).
+    pub(super) fn cut_by_deadline(&self) -> bool {
+        let own = |cause: CancelCause| {
+            matches!(cause.reason(), CancelReason::Deadline(..)) && cause.target().id() == self.node.id()
+        };
+        self.node.has_cut() && self.node.cause().is_some_and(own)
     }
 
     /// Takes the ledger and leaves the tree. Resumes a panic where the settings say so (R10).
@@ -403,6 +424,14 @@ impl<E: Send + 'static> Member for GroupCore<E> {
 
     fn is_over(&self) -> bool {
         self.node.is_closed()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.run_deadline().map(|deadline| deadline.at)
+    }
+
+    fn grace(&self) -> Option<Duration> {
+        self.settings.grace
     }
 }
 

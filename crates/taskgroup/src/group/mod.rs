@@ -20,6 +20,8 @@
 
 mod blocking;
 mod builder;
+mod clock;
+mod cooperative;
 mod core;
 mod region;
 mod run;
@@ -43,6 +45,8 @@ pub use spawner::Spawner;
 pub use start::Ready;
 pub use task_builder::TaskBuilder;
 pub use token::CancelToken;
+
+pub(crate) use clock::{DEFERRED, Deadline, Limit};
 
 use self::builder::Settings;
 use self::core::GroupCore;

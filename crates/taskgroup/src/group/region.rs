@@ -6,9 +6,11 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use tokio::time::Instant;
+
 use crate::sync::Arc;
 use crate::task::{Panic, catch};
-use crate::tree::{self, Deliverable, Frozen, Hold, Member, Node, NodeKind, NodeRef};
+use crate::tree::{self, Hold, Member, Node, NodeKind, NodeRef, Turn};
 
 /// The node of a body. Its future lies in the `Run` that polls it.
 pub(super) struct Body {
@@ -33,6 +35,13 @@ pub(super) enum BodyEnd<O> {
     Cut,
 }
 
+/// What a poll of a body came to.
+pub(super) enum Step<O> {
+    Ended(O),
+    /// It waits; a grace period inside may end then.
+    Waits(Option<Instant>),
+}
+
 impl Body {
     /// A body under its group, and under the group's cancel if it has been cancelled.
     pub(super) fn open(group: &NodeRef, location: &'static Location<'static>) -> Arc<Self> {
@@ -52,37 +61,27 @@ impl Body {
         self: &Arc<Self>,
         mut future: Pin<&mut Option<F>>,
         cx: &mut Context<'_>,
-        mut first: bool,
-    ) -> Poll<BodyEnd<F::Output>> {
+        first: bool,
+    ) -> Step<BodyEnd<F::Output>> {
         let _entered = tree::enter(Arc::clone(self) as NodeRef);
-        loop {
-            let mut deliverable = None;
-            if self.node.is_cancelled() && !first {
-                match tree::frozen_step(&self.node, cx.waker()) {
-                    Frozen::Wait => {
-                        return Poll::Pending;
-                    }
-                    Frozen::Poll(groups) => deliverable = Some(groups),
-                    Frozen::Drop => return Poll::Ready(clear(future, BodyEnd::Cut)),
-                }
-            }
-            first = false;
-            let polled = match future.as_mut().as_pin_mut() {
-                Some(future) => catch(|| future.poll(cx)),
-                None => unreachable!("a body is polled until it ends"),
-            };
-            let again = deliverable.is_some_and(Deliverable::again);
-            match polled {
-                Ok(Poll::Ready(output)) => return Poll::Ready(clear(future, BodyEnd::Returned(output))),
-                Err(panic) => return Poll::Ready(clear(future, BodyEnd::Panicked(panic))),
-                Ok(Poll::Pending) if again => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Ok(Poll::Pending) if self.node.register_waker(cx.waker()) => return Poll::Pending,
-                Ok(Poll::Pending) => {}
-            }
+        let turn = tree::turn(&self.node, cx, first, |cx| match future.as_mut().as_pin_mut() {
+            Some(future) => match catch(|| future.poll(cx)) {
+                Ok(polled) => polled.map(BodyEnd::Returned),
+                Err(panic) => Poll::Ready(BodyEnd::Panicked(panic)),
+            },
+            None => unreachable!("a body is polled until it ends"),
+        });
+        match turn {
+            Turn::Ready(end) => Step::Ended(clear(future, end)),
+            Turn::Cut => Step::Ended(clear(future, BodyEnd::Cut)),
+            Turn::Pending(until) => Step::Waits(until),
         }
+    }
+
+    /// Drops the body where it stands: the group's grace period is over, and all inside has been dropped (R15).
+    pub(super) fn give_up<F: Future>(self: &Arc<Self>, future: Pin<&mut Option<F>>) -> BodyEnd<F::Output> {
+        let _entered = tree::enter(Arc::clone(self) as NodeRef);
+        clear(future, BodyEnd::Cut)
     }
 }
 

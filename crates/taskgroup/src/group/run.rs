@@ -5,12 +5,13 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+use super::clock::{Clock, Look};
 use super::core::{GroupCore, ToGroup};
-use super::region::{Body, BodyEnd};
+use super::region::{Body, BodyEnd, Step};
 use crate::error::ErrorGroup;
 use crate::sync::Arc;
 use crate::task::{Problem, Reporter, catch, hand_over_groups};
@@ -32,6 +33,7 @@ pin_project! {
         #[pin]
         future: Option<F>,
         phase: Phase<T>,
+        clock: Clock,
         location: &'static Location<'static>,
         value: PhantomData<fn() -> T>,
     }
@@ -60,7 +62,14 @@ where
     E: Send + 'static,
 {
     pub(super) fn new(core: &'g Arc<GroupCore<E>>, body: F, location: &'static Location<'static>) -> Self {
-        Self { core, future: Some(body), phase: Phase::New, location, value: PhantomData }
+        Self {
+            core,
+            future: Some(body),
+            phase: Phase::New,
+            clock: Clock::default(),
+            location,
+            value: PhantomData,
+        }
     }
 }
 
@@ -81,20 +90,30 @@ where
                     *this.phase = Phase::Body(Body::open(&this.core.member(), this.location));
                 }
                 Phase::Body(body) => {
-                    let end = ready!(body.poll(this.future.as_mut(), cx, first));
+                    let end = match body.poll(this.future.as_mut(), cx, first) {
+                        Step::Ended(end) => end,
+                        Step::Waits(until) => match this.clock.look(this.core, until, cx) {
+                            Look::Wait => return Poll::Pending,
+                            Look::Again => continue,
+                            Look::Forced => body.give_up(this.future.as_mut()),
+                        },
+                    };
                     let value = end_body(this.core, body, end);
                     *this.phase = Phase::Exit(value);
                 }
                 Phase::Exit(value) => {
                     if !this.core.poll_exit(cx.waker()) {
-                        return Poll::Pending;
+                        match this.clock.look(this.core, None, cx) {
+                            Look::Wait => return Poll::Pending,
+                            Look::Again | Look::Forced => continue,
+                        }
                     }
                     // A wait in a cancelled host does not complete; only failures are delivered to it (R9, R12).
                     let completes = !tree::is_cut() || (first && value.is_some());
                     if !completes && !this.core.has_failures() {
                         return Poll::Pending;
                     }
-                    let value = value.take();
+                    let value = value.take().filter(|_| !this.core.cut_by_deadline());
                     *this.phase = Phase::Done;
                     return Poll::Ready(exit(this.core, value));
                 }

@@ -4,29 +4,40 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
+use std::time::Duration;
 
 use super::blocking::BlockingCall;
 use super::core::{GroupCore, ToGroup};
 use super::token::CancelToken;
 use crate::sync::Arc;
 use crate::task::{Ended, Task, TaskCell, place, place_blocking};
-use crate::tree::{self, CancelCause, Hold, Member, Node, NodeKind, NodeRef, OnDropWait};
+use crate::tree::{self, CancelCause, DropMode, Hold, Member, Node, NodeKind, NodeRef};
 
 /// How a child is spawned.
 pub(super) struct Options {
     pub(super) name: Option<Cow<'static, str>>,
     pub(super) background: bool,
     pub(super) eager: bool,
+    pub(super) cooperative: bool,
+    pub(super) grace: Option<Duration>,
     pub(super) location: &'static Location<'static>,
 }
 
 impl Options {
     pub(super) fn new(location: &'static Location<'static>) -> Self {
-        Self { name: None, background: false, eager: false, location }
+        Self { name: None, background: false, eager: false, cooperative: false, grace: None, location }
     }
 
     fn hold(&self) -> Hold {
         if self.background { Hold::Background } else { Hold::Ordinary }
+    }
+
+    fn into_node(self, kind: NodeKind) -> Node {
+        let node = Node::new(kind, self.name, self.location);
+        if self.cooperative {
+            node.set_cooperative();
+        }
+        node
     }
 }
 
@@ -39,11 +50,11 @@ impl<E: Send + 'static> GroupCore<E> {
         T: Send + 'static,
     {
         self.runtime();
-        let (hold, eager) = (options.hold(), options.eager);
-        let node = Node::new(NodeKind::Task, options.name, options.location);
+        let (hold, eager, grace) = (options.hold(), options.eager, self.grace_of(&options));
+        let node = options.into_node(NodeKind::Task);
         let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future);
         match self.admit(&cell, hold) {
-            Ok(()) => self.place(&cell, eager),
+            Ok(()) => self.place(&cell, eager, grace),
             Err(cause) => bear_cancelled(&cell, cause),
         }
         Task::new(cell)
@@ -60,12 +71,12 @@ impl<E: Send + 'static> GroupCore<E> {
         T: Send + 'static,
     {
         self.runtime();
-        let (hold, eager) = (options.hold(), options.eager);
-        let node = Node::new(NodeKind::Task, options.name, options.location);
+        let (hold, eager, grace) = (options.hold(), options.eager, self.grace_of(&options));
+        let node = options.into_node(NodeKind::Task);
         let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future);
         match self.admit(&cell, hold) {
             Ok(()) => {
-                self.place(&cell, eager);
+                self.place(&cell, eager, grace);
                 Ok(Task::new(cell))
             }
             Err(cause) => Err(TrySpawnError { future: cell.into_future(), cause }),
@@ -80,7 +91,7 @@ impl<E: Send + 'static> GroupCore<E> {
     {
         self.runtime();
         let hold = options.hold();
-        let node = Node::new(NodeKind::Blocking, options.name, options.location);
+        let node = options.into_node(NodeKind::Blocking);
         let cell = TaskCell::<_, T, ToGroup<E>>::new(node, BlockingCall::new(closure));
         match self.admit(&cell, hold) {
             Ok(()) => place_blocking(self.runtime(), Arc::clone(&cell)),
@@ -89,11 +100,16 @@ impl<E: Send + 'static> GroupCore<E> {
         Task::new(cell)
     }
 
+    /// The shorter of the group's grace period and the task's own.
+    fn grace_of(&self, options: &Options) -> Option<Duration> {
+        options.grace.into_iter().chain(self.grace()).min()
+    }
+
     fn admit<M: Member>(self: &Arc<Self>, cell: &Arc<M>, hold: Hold) -> Result<(), CancelCause> {
         Node::admit(self.member(), Arc::clone(cell) as NodeRef, hold)
     }
 
-    fn place<F, T>(&self, cell: &Arc<TaskCell<F, T, ToGroup<E>>>, eager: bool)
+    fn place<F, T>(&self, cell: &Arc<TaskCell<F, T, ToGroup<E>>>, eager: bool, grace: Option<Duration>)
     where
         F: Future + Send + 'static,
         F::Output: Into<Ended<T, E>>,
@@ -105,7 +121,7 @@ impl<E: Send + 'static> GroupCore<E> {
             let _runtime = self.runtime().enter();
             cell.poll_eagerly();
         }
-        place(self.runtime(), Arc::clone(cell));
+        place(self.runtime(), Arc::clone(cell), grace);
     }
 }
 
@@ -113,7 +129,7 @@ impl<E: Send + 'static> GroupCore<E> {
 fn bear_cancelled<M: Member>(cell: &Arc<M>, cause: CancelCause) {
     let member = Arc::clone(cell) as NodeRef;
     tree::cancel(&member, cause);
-    member.drop_now(OnDropWait::Wait);
+    member.drop_now(DropMode::Wait);
 }
 
 pub(super) async fn into_error<T, X, E>(future: impl Future<Output = Result<T, X>>) -> Result<T, E>

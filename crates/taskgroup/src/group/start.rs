@@ -22,7 +22,7 @@ use crate::error::StartError;
 use crate::lost;
 use crate::sync::{Arc, Mutex, lock};
 use crate::task::{Ended, Panic, Reporter, Task, catch};
-use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind, NodeRef, OnDropWait};
+use crate::tree::{self, CancelCause, CancelReason, DropMode, Hold, Member, Node, NodeKind, NodeRef};
 
 /// By this a started child says that it is ready, with a value for its starter.
 ///
@@ -318,7 +318,7 @@ impl<R, T: Send + 'static, E: Send + 'static> Drop for Pending<'_, R, T, E> {
         let ready = matches!(lock(&self.shared.state).progress, Progress::Ready(_));
         if !ready {
             let cause = CancelCause::new(CancelReason::GroupDropped, task.member().node().info());
-            tree::drop_subtree(&task.member(), cause, OnDropWait::Wait);
+            tree::drop_subtree(&task.member(), cause, DropMode::Wait);
         }
         self.unlink();
         let progress = std::mem::replace(&mut lock(&self.shared.state).progress, Progress::Told);
@@ -338,7 +338,7 @@ mod loom_tests {
     use loom::thread;
 
     use super::*;
-    use crate::tree::Frozen;
+    use crate::tree::Turn;
 
     struct Plain(Node);
 
@@ -371,9 +371,11 @@ mod loom_tests {
             link(&region, &shared, node(NodeKind::Start), Arc::clone(&child));
             let cause = CancelCause::new(CancelReason::Requested(None), region.node().info());
             tree::cancel(&region, cause);
-            block_on(std::future::poll_fn(|cx| match tree::frozen_step(region.node(), cx.waker()) {
-                Frozen::Drop => Poll::Ready(()),
-                Frozen::Wait | Frozen::Poll(_) => Poll::Pending,
+            block_on(std::future::poll_fn(|cx| {
+                match tree::turn(region.node(), cx, false, |_| Poll::<()>::Pending) {
+                    Turn::Cut => Poll::Ready(()),
+                    _ => Poll::Pending,
+                }
             }));
             resolver.join().unwrap();
             assert!(region.node().members_snapshot().is_empty(), "the link is gone");

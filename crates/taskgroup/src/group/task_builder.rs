@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
+use std::time::Duration;
 
+use super::cooperative::Cooperative;
 use super::core::GroupCore;
 use super::spawn::Options;
 use super::start::{self, Ready};
@@ -21,11 +23,12 @@ pub struct TaskBuilder<'g, E: Send + 'static> {
     name: Option<Cow<'static, str>>,
     background: bool,
     eager: bool,
+    grace: Option<Duration>,
 }
 
 impl<'g, E: Send + 'static> TaskBuilder<'g, E> {
     pub(super) fn new(core: &'g Arc<GroupCore<E>>) -> Self {
-        Self { core, name: None, background: false, eager: false }
+        Self { core, name: None, background: false, eager: false, grace: None }
     }
 
     /// The task's name in errors, causes and paths.
@@ -51,9 +54,17 @@ impl<'g, E: Send + 'static> TaskBuilder<'g, E> {
         self
     }
 
+    /// How long the task may take to end once it has been cancelled; then it is dropped, and all that it owns
+    /// (R15). Default: the group's [`grace`](crate::Builder::grace), which this can only make shorter. No
+    /// effect on blocking closures.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
+    }
+
     fn options(self, location: &'static Location<'static>) -> (&'g Arc<GroupCore<E>>, Options) {
-        let Self { core, name, background, eager } = self;
-        (core, Options { name, background, eager, location })
+        let Self { core, name, background, eager, grace } = self;
+        (core, Options { name, background, eager, cooperative: false, grace, location })
     }
 
     /// Spawns a future with these options; as [`TaskGroup::spawn`](super::TaskGroup::spawn).
@@ -87,6 +98,47 @@ impl<'g, E: Send + 'static> TaskBuilder<'g, E> {
     {
         let (core, options) = self.options(Location::caller());
         core.try_spawn(future, options)
+    }
+
+    /// Spawns a *cooperative* task: it gets a [`CancelToken`], and a cancel cuts nothing in it (R15).
+    ///
+    /// For work that must not stop just anywhere: it looks at its token, or waits for it, and ends by
+    /// itself. Groups and scopes that it opens are not cancelled with it either. It is waited for as long as
+    /// it takes, or until the [grace period](Self::grace) is over: then it is dropped. `make` is called at the
+    /// task's first poll; cancelled before that, the task never starts.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # use taskgroup::TaskGroup;
+    /// use std::time::Duration;
+    /// let group: TaskGroup = TaskGroup::new();
+    /// let consumer = group.task().name("consumer").grace(Duration::from_secs(5)).cooperative(|token| async move {
+    ///     let mut batches = 0;
+    ///     while !token.is_cancelled() {
+    ///         batches += 1; // handle one batch: it is never cut in the middle
+    ///         tokio::task::yield_now().await;
+    ///     }
+    ///     Ok(batches)
+    /// });
+    /// tokio::task::yield_now().await;
+    /// group.cancel();
+    /// group.join().await.unwrap();
+    /// assert!(consumer.into_result().unwrap() >= 1);
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`TaskGroup::spawn`](super::TaskGroup::spawn).
+    #[track_caller]
+    pub fn cooperative<T, F, Fut>(self, make: F) -> Task<T>
+    where
+        F: FnOnce(CancelToken) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (core, options) = self.options(Location::caller());
+        core.spawn(Cooperative::new(make), Options { cooperative: true, ..options })
     }
 
     /// Runs a blocking closure with these options; as
@@ -137,6 +189,7 @@ impl<E: Send + 'static> fmt::Debug for TaskBuilder<'_, E> {
             .field("name", &self.name)
             .field("background", &self.background)
             .field("eager", &self.eager)
+            .field("grace", &self.grace)
             .finish_non_exhaustive()
     }
 }

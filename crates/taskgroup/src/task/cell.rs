@@ -20,7 +20,7 @@ use super::panic::{Panic, catch};
 use super::state::{ClaimDrop, State};
 use super::waiting::{Latch, thread_token, wait_in_drop};
 use crate::sync::{Arc, Mutex, UnsafeCell, lock};
-use crate::tree::{self, Member, Node, NodeKind, NodeRef, OnDropWait, WaitKey, WakerSet};
+use crate::tree::{self, DropMode, Member, Node, NodeKind, NodeRef, WaitKey, WakerSet};
 
 /// How a cell tells the layer above of a failure. A type without values, so a cell pays nothing for it.
 pub(crate) trait Reporter: 'static {
@@ -207,7 +207,7 @@ where
         }
     }
 
-    fn drop_now(&self, wait: OnDropWait) {
+    fn drop_now(&self, wait: DropMode) {
         let token = thread_token();
         let owner = match self.state.claim_drop(token) {
             ClaimDrop::Granted { started } => return self.end_dropped(started),
@@ -215,7 +215,7 @@ where
             ClaimDrop::Busy { owner } => owner,
         };
         let running_closure = self.node.kind() == NodeKind::Blocking;
-        if running_closure || owner == token || wait == OnDropWait::Abandon {
+        if running_closure || owner == token || wait == DropMode::Abandon {
             return;
         }
         if let Some(latch) = self.latch() {

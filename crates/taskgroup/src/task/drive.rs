@@ -4,21 +4,13 @@ use std::future::Future;
 use std::task::{Context, Poll};
 
 use super::cell::{Join, Reporter, TaskCell};
+use super::grace::Grace;
 use super::outcome::{Ended, Outcome, Problem};
 use super::panic::{Panic, catch};
 use super::state::{EndPoll, StartPoll};
 use super::waiting::thread_token;
 use crate::sync::Arc;
-use crate::tree::{
-    self, CancelCause, CancelReason, Deliverable, Frozen, Hold, Member, Node, NodeKind, NodeRef,
-};
-
-/// What one turn of polling came to.
-enum Turn<T, E> {
-    Pending,
-    Ended(Ended<T, E>),
-    Cut { started: bool },
-}
+use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind, NodeRef, Turn};
 
 impl<F, T, R> TaskCell<F, T, R>
 where
@@ -27,20 +19,28 @@ where
     T: Send + 'static,
     R: Reporter,
 {
-    /// Polls the child for its shell.
-    pub(super) fn poll_shell(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Polls the child for its shell, which keeps the timer of its grace period.
+    pub(super) fn poll_shell(self: &Arc<Self>, cx: &mut Context<'_>, grace: &mut Grace) -> Poll<()> {
         let first = match self.state.start_poll(thread_token()) {
             StartPoll::Granted { first } => first,
             StartPoll::Ended => return Poll::Ready(()),
         };
-        let _entered = tree::enter(Arc::clone(self) as NodeRef);
-        match self.turn(cx, first) {
-            Turn::Ended(ended) => self.end(ended),
-            Turn::Cut { started } => self.end_cut(started),
-            Turn::Pending => match self.state.end_poll() {
-                EndPoll::Idle => return Poll::Pending,
-                EndPoll::Doomed => self.end_cut(true),
-            },
+        let member = Arc::clone(self) as NodeRef;
+        let _entered = tree::enter(NodeRef::clone(&member));
+        let (turn, started) = self.turn(cx, first);
+        match turn {
+            Turn::Ready(ended) => self.end(ended),
+            Turn::Cut => self.end_cut(started),
+            Turn::Pending(until) => {
+                if grace.poll(self.node(), until, cx).is_ready() {
+                    // Dooms this cell too.
+                    tree::force(&member);
+                }
+                match self.state.end_poll() {
+                    EndPoll::Idle => return Poll::Pending,
+                    EndPoll::Doomed => self.end_cut(true),
+                }
+            }
         }
         Poll::Ready(())
     }
@@ -51,53 +51,38 @@ where
         let StartPoll::Granted { first } = self.state.start_poll(thread_token()) else { return };
         let _entered = tree::enter(Arc::clone(self) as NodeRef);
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let turn = self.turn(&mut cx, first);
-        if let Turn::Ended(ended) = turn {
-            // SAFETY: C1, between `start_poll` and `end_poll`.
-            let (_, dropped) = unsafe { self.clear_stage() };
-            let ended = match dropped {
-                Some(panic) => Ended::Panicked(panic),
-                None => ended,
-            };
-            // SAFETY: C1, as above.
-            unsafe { self.store_returned(ended) };
-        } else if let Turn::Cut { started } = turn {
-            return self.end_cut(started);
+        match self.turn(&mut cx, first) {
+            (Turn::Pending(_), _) => {}
+            (Turn::Cut, started) => return self.end_cut(started),
+            (Turn::Ready(ended), _) => {
+                // SAFETY: C1, between `start_poll` and `end_poll`.
+                let (_, dropped) = unsafe { self.clear_stage() };
+                let ended = match dropped {
+                    Some(panic) => Ended::Panicked(panic),
+                    None => ended,
+                };
+                // SAFETY: C1, as above.
+                unsafe { self.store_returned(ended) };
+            }
         }
         if self.state.end_poll() == EndPoll::Doomed {
             self.end_cut(true);
         }
     }
 
-    /// Polls the future as far as it goes: to its end, to a wait, or, when cancelled, to its cut (R12).
-    fn turn(&self, cx: &mut Context<'_>, first: bool) -> Turn<T, R::Error> {
+    /// Polls the future as far as it goes: to its end, to a wait, or, when cancelled, to its cut (R12). Says
+    /// whether any of its code has run.
+    fn turn(&self, cx: &mut Context<'_>, first: bool) -> (Turn<Ended<T, R::Error>>, bool) {
         if first && self.node().is_cancelled() {
-            return Turn::Cut { started: false };
+            return (Turn::Cut, false);
         }
-        loop {
-            let mut deliverable = None;
-            // The closure on its thread is never cut; it reads its token.
-            if self.node().is_cancelled() && self.node().kind() != NodeKind::Blocking {
-                match tree::frozen_step(self.node(), cx.waker()) {
-                    Frozen::Wait => return Turn::Pending,
-                    Frozen::Drop => return Turn::Cut { started: true },
-                    Frozen::Poll(groups) => deliverable = Some(groups),
-                }
-            }
+        let mut started = !first;
+        let turn = tree::turn(self.node(), cx, false, |cx| {
+            started = true;
             // SAFETY: C1, between `start_poll` and `end_poll` or `finish`.
-            let polled = unsafe { self.poll_stage(cx) };
-            let again = deliverable.is_some_and(Deliverable::again);
-            if let Poll::Ready(ended) = polled {
-                return Turn::Ended(ended);
-            }
-            if again {
-                cx.waker().wake_by_ref();
-                return Turn::Pending;
-            }
-            if self.node().register_waker(cx.waker()) {
-                return Turn::Pending;
-            }
-        }
+            unsafe { self.poll_stage(cx) }
+        });
+        (turn, started)
     }
 
     /// Ends a cell that was claimed for dropping, and lets its shell go.
@@ -167,6 +152,7 @@ where
 
     /// Stores the outcome, leaves the books, wakes: the last steps of every end.
     fn settle(&self, outcome: Outcome<T>) {
+        let cut = matches!(outcome, Outcome::Cancelled { .. });
         // SAFETY: C1: every caller owns the stage, has cleared it, and `finish` comes next.
         unsafe { self.store_outcome(outcome) };
         if self.node().has_had_members() {
@@ -182,6 +168,9 @@ where
         }
         // Done and out of the books in one step: who sees it ended does not find it counted any more, and
         // who finds the books empty finds it ended.
+        if cut && let Some(group) = self.node().parent() {
+            group.node().set_cut();
+        }
         let mut waited = false;
         tree::detach_with(self.node(), || waited = self.state.finish());
         if waited {

@@ -16,7 +16,7 @@ use super::cell::Join;
 use super::place::Shell;
 use super::*;
 use crate::sync::Arc;
-use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind, NodeRef, OnDropWait};
+use crate::tree::{self, CancelCause, CancelReason, DropMode, Hold, Member, Node, NodeKind, NodeRef};
 
 /// A group without a runtime: books, and a count of reported failures.
 struct Books {
@@ -148,7 +148,7 @@ fn loom_completion_against_cancel() {
         let alive = Arc::new(AtomicUsize::new(0));
         let books = books();
         let cell = cell(&books, Steps::new(1, Ok(7), &alive));
-        let shell = Shell::new(cell.clone());
+        let shell = Shell::new(cell.clone(), None);
         let canceller = thread::spawn({
             let member: NodeRef = cell.clone();
             move || cancel(member)
@@ -178,7 +178,7 @@ fn loom_a_sleeper_is_woken_by_its_cancel() {
         let alive = Arc::new(AtomicUsize::new(0));
         let books = books();
         let cell = cell(&books, Steps::new(usize::MAX, Ok(0), &alive));
-        let shell = Shell::new(cell.clone());
+        let shell = Shell::new(cell.clone(), None);
         let canceller = thread::spawn({
             let member: NodeRef = books.clone();
             move || cancel(member)
@@ -200,9 +200,9 @@ fn loom_drop_against_poll() {
         let alive = Arc::new(AtomicUsize::new(0));
         let books = books();
         let cell = cell(&books, Steps::new(1, Ok(7), &alive));
-        let shell = Shell::new(cell.clone());
+        let shell = Shell::new(cell.clone(), None);
         let poller = thread::spawn(move || block_on(shell));
-        cell.drop_now(OnDropWait::Wait);
+        cell.drop_now(DropMode::Wait);
         // R2: dropped when the drop returns, whatever the poller was doing.
         assert_eq!(alive.load(Ordering::SeqCst), 0);
         assert!(cell.state.is_done());
@@ -225,16 +225,16 @@ fn loom_two_drops_against_poll() {
         let alive = Arc::new(AtomicUsize::new(0));
         let books = books();
         let cell = cell(&books, Steps::new(1, Ok(7), &alive));
-        let shell = Shell::new(cell.clone());
+        let shell = Shell::new(cell.clone(), None);
         let poller = thread::spawn(move || block_on(shell));
         let other = thread::spawn({
             let (cell, alive) = (cell.clone(), alive.clone());
             move || {
-                cell.drop_now(OnDropWait::Wait);
+                cell.drop_now(DropMode::Wait);
                 assert_eq!(alive.load(Ordering::SeqCst), 0);
             }
         });
-        cell.drop_now(OnDropWait::Wait);
+        cell.drop_now(DropMode::Wait);
         assert_eq!(alive.load(Ordering::SeqCst), 0);
         poller.join().unwrap();
         other.join().unwrap();
@@ -250,7 +250,7 @@ fn loom_a_failure_is_told_before_the_end_is_seen() {
         let alive = Arc::new(AtomicUsize::new(0));
         let books = books();
         let failing = cell(&books, Steps::new(0, Err(()), &alive));
-        let shell = Shell::new(failing.clone());
+        let shell = Shell::new(failing.clone(), None);
         let poller = thread::spawn(move || block_on(shell));
         if done_after_a_while(&failing) {
             // R11, R12: who sees the end of a failed child finds its group cancelled.
@@ -273,7 +273,7 @@ fn loom_wait_against_wake() {
         let alive = Arc::new(AtomicUsize::new(0));
         let books = books();
         let cell = cell(&books, Steps::new(0, Ok(7), &alive));
-        let shell = Shell::new(cell.clone());
+        let shell = Shell::new(cell.clone(), None);
         let poller = thread::spawn(move || block_on(shell));
         SEEN.saw(usize::from(done_after_a_while(&cell)));
         let mut task = Task::new(cell as Arc<dyn Join<u32>>);
@@ -291,7 +291,7 @@ fn loom_blocking_wait_against_wake() {
         let alive = Arc::new(AtomicUsize::new(0));
         let books = books();
         let cell = cell(&books, Steps::new(0, Ok(7), &alive));
-        let shell = Shell::new(cell.clone());
+        let shell = Shell::new(cell.clone(), None);
         let poller = thread::spawn(move || block_on(shell));
         SEEN.saw(usize::from(done_after_a_while(&cell)));
         cell.wait_done();
@@ -310,7 +310,7 @@ fn loom_last_child_against_spawn() {
         let alive = Arc::new(AtomicUsize::new(0));
         let books = books();
         let last = cell(&books, Steps::new(0, Ok(7), &alive));
-        let shell = Shell::new(last);
+        let shell = Shell::new(last, None);
         let poller = thread::spawn(move || block_on(shell));
         let spawner = thread::spawn({
             let parent: NodeRef = books.clone();
@@ -350,7 +350,7 @@ fn loom_exit_is_woken_by_the_last_child() {
         let alive = Arc::new(AtomicUsize::new(0));
         let books = books();
         let last = cell(&books, Steps::new(0, Ok(7), &alive));
-        let shell = Shell::new(last);
+        let shell = Shell::new(last, None);
         let poller = thread::spawn(move || block_on(shell));
         let mut waited = false;
         block_on(std::future::poll_fn(|cx| {
@@ -385,7 +385,7 @@ fn loom_cancel_against_spawn() {
         match Node::admit(parent.clone(), child.clone(), Hold::Ordinary) {
             Ok(()) => {
                 // R5: in time, so the cancel reaches it and its shell ends.
-                block_on(Shell::new(cell.clone()));
+                block_on(Shell::new(cell.clone(), None));
                 assert!(outcome(cell).unwrap_err().is_cancelled());
                 SEEN.saw(0);
             }
@@ -408,7 +408,7 @@ fn loom_adoption_against_the_end() {
         let alive = Arc::new(AtomicUsize::new(0));
         let (old, home) = (books(), books());
         let cell = cell(&old, Steps::new(0, Ok(7), &alive));
-        let shell = Shell::new(cell.clone());
+        let shell = Shell::new(cell.clone(), None);
         let poller = thread::spawn(move || block_on(shell));
         let (member, target): (NodeRef, NodeRef) = (cell.clone(), home.clone());
         tree::rehome(&member, &old.node, &target, Hold::Ordinary);
@@ -460,7 +460,7 @@ fn loom_two_threads_that_drop_each_other_do_not_wait_for_ever() {
         fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
             let other = self.0.lock().unwrap().take();
             if let Some(other) = other {
-                other.drop_now(OnDropWait::Wait);
+                other.drop_now(DropMode::Wait);
             }
             Poll::Ready(Ok(1))
         }
@@ -477,7 +477,7 @@ fn loom_two_threads_that_drop_each_other_do_not_wait_for_ever() {
         let ((a_other, a), (b_other, b)) = (make(), make());
         *a_other.lock().unwrap() = Some(b.clone());
         *b_other.lock().unwrap() = Some(a.clone());
-        let (shell_a, shell_b) = (Shell::new(a.clone()), Shell::new(b.clone()));
+        let (shell_a, shell_b) = (Shell::new(a.clone(), None), Shell::new(b.clone(), None));
         let poller = thread::spawn(move || block_on(shell_a));
         block_on(shell_b);
         poller.join().unwrap();
@@ -506,7 +506,7 @@ fn loom_a_dropped_handle_against_the_end() {
         let cell = TaskCell::<_, Value, ToBooks>::new(node, std::future::ready(Ok(value)));
         Node::admit(books.clone(), cell.clone(), Hold::Ordinary).expect("open");
         let task = Task::new(cell.clone() as Arc<dyn Join<Value>>);
-        let shell = Shell::new(cell);
+        let shell = Shell::new(cell, None);
         let poller = thread::spawn(move || block_on(shell));
         let finished = task.is_finished() || {
             thread::yield_now();

@@ -33,6 +33,7 @@
 
 mod cell;
 mod drive;
+mod grace;
 mod handle;
 mod outcome;
 mod panic;

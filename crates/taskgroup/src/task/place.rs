@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use super::cell::{Reporter, TaskCell};
+use super::grace::Grace;
 use super::outcome::Ended;
 use super::state::ClaimDrop;
 use super::waiting::thread_token;
@@ -22,6 +24,7 @@ where
     R: Reporter,
 {
     cell: Arc<TaskCell<F, T, R>>,
+    grace: Grace,
 }
 
 impl<F, T, R> Shell<F, T, R>
@@ -31,9 +34,19 @@ where
     T: Send + 'static,
     R: Reporter,
 {
-    pub(crate) fn new(cell: Arc<TaskCell<F, T, R>>) -> Self {
-        Self { cell }
+    pub(crate) fn new(cell: Arc<TaskCell<F, T, R>>, grace: Option<Duration>) -> Self {
+        Self { cell, grace: Grace::new(grace) }
     }
+}
+
+// The future lies in the cell, not here.
+impl<F, T, R> Unpin for Shell<F, T, R>
+where
+    F: Future + Send + 'static,
+    F::Output: Into<Ended<T, R::Error>>,
+    T: Send + 'static,
+    R: Reporter,
+{
 }
 
 impl<F, T, R> Future for Shell<F, T, R>
@@ -46,7 +59,8 @@ where
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.cell.poll_shell(cx)
+        let this = self.get_mut();
+        this.cell.poll_shell(cx, &mut this.grace)
     }
 }
 
@@ -69,15 +83,15 @@ where
     }
 }
 
-/// Gives a child to the runtime.
-pub(crate) fn place<F, T, R>(runtime: &Handle, cell: Arc<TaskCell<F, T, R>>)
+/// Gives a child to the runtime. Cancelled, it may take as long as `grace` to end.
+pub(crate) fn place<F, T, R>(runtime: &Handle, cell: Arc<TaskCell<F, T, R>>, grace: Option<Duration>)
 where
     F: Future + Send + 'static,
     F::Output: Into<Ended<T, R::Error>>,
     T: Send + 'static,
     R: Reporter,
 {
-    drop(runtime.spawn(Shell::new(cell)));
+    drop(runtime.spawn(Shell::new(cell, grace)));
 }
 
 /// Gives a blocking child to the runtime's pool of threads. Its future is ready at its first poll.
@@ -88,9 +102,10 @@ where
     T: Send + 'static,
     R: Reporter,
 {
-    let shell = Shell::new(cell);
+    // A thread cannot be dropped: no grace period ends it.
+    let mut shell = Shell::new(cell, None);
     drop(runtime.spawn_blocking(move || {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let _ = shell.cell.poll_shell(&mut cx);
+        let _ = Pin::new(&mut shell).poll(&mut cx);
     }));
 }

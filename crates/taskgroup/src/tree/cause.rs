@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Node;
 use crate::sync::Arc;
 
 /// The identity of a group or a task, unique in the process.
@@ -153,6 +154,8 @@ pub enum CancelReason {
     Deadline(NodeInfo, Duration),
     /// The process was sent this signal.
     Signal(Signal),
+    /// This group or task had been cancelled, and the time it was given to end was over.
+    GraceEnded(NodeInfo),
     /// The group, or the future of its `run`, `join` or `start`, was dropped.
     GroupDropped,
     /// The group had ended, or had nothing left but background tasks.
@@ -201,6 +204,7 @@ impl fmt::Display for CancelReason {
             CancelReason::Deadline(scope, after) => {
                 write!(f, "{scope} (opened at {}) ran out of time after {after:?}", scope.location)
             }
+            CancelReason::GraceEnded(who) => write!(f, "the grace period of {who} was over"),
             CancelReason::Signal(signal) => write!(f, "{signal} was received"),
             CancelReason::GroupDropped => f.write_str("the group was dropped"),
             CancelReason::GroupEnded => f.write_str("the group had ended"),
@@ -245,6 +249,12 @@ impl CancelCause {
     pub(crate) fn host_cancelled(host: NodeInfo, target: NodeInfo, because: CancelCause) -> Self {
         let reason = CancelReason::HostCancelled(host);
         Self(Arc::new(Link { reason, target, at: because.at(), because: Some(because) }))
+    }
+
+    /// What is still left below a node whose grace period is over is dropped by this.
+    pub(crate) fn grace_ended(node: &Node) -> Self {
+        let reason = CancelReason::GraceEnded(node.info());
+        Self(Arc::new(Link { reason, target: node.info(), at: Instant::now(), because: node.cause() }))
     }
 
     /// The reason at this link of the chain.

@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 
-use super::{NodeInfo, NodeKind, NodeRef};
+use tokio::time::Instant;
+
+use super::{Node, NodeInfo, NodeKind, NodeRef};
 use crate::sync::thread_local;
 
 thread_local! {
@@ -60,19 +62,71 @@ pub fn current() -> Option<NodeInfo> {
 
 /// Whether the region whose code this is has been cancelled: its next wait will not come back (R12).
 ///
-/// Use it in a long computation between waits, to stop early. One atomic load; outside every group `false`.
+/// Use it in a long computation between waits, to stop early. In a cooperative task and in a blocking
+/// closure, which are not cut, it says that it is time to end; inside a [`shield`](crate::shield()) it
+/// speaks of the shield alone. One atomic load; outside every group `false`.
 ///
 /// ```
 /// assert!(!taskgroup::is_cancelled());
 /// ```
 pub fn is_cancelled() -> bool {
-    with_current(|node| node.is_some_and(|node| node.node().is_cancelled()))
+    with_current(|node| node.is_some_and(|node| node.node().is_cancelled() || is_host_cancelled(node.node())))
 }
 
-/// Whether a wait here does not come back: the region is cancelled, and is one that can be cut. A blocking
-/// closure cannot, so what it blocks on must end.
+/// A scope in a region that is not cut is not cancelled with it; its code still wants to know.
+fn is_host_cancelled(scope: &Node) -> bool {
+    let mut next = if scope.is_in_uncut() { scope.parent() } else { None };
+    while let Some(member) = next {
+        if member.node().is_cancelled() {
+            return true;
+        }
+        next = if member.node().is_in_uncut() { member.node().parent() } else { None };
+    }
+    false
+}
+
+/// Whether a wait here does not come back: the region is cancelled, and is one that can be cut.
 pub(crate) fn is_cut() -> bool {
-    with_current(|node| {
-        node.is_some_and(|node| node.node().is_cancelled() && node.node().kind() != NodeKind::Blocking)
-    })
+    with_current(|node| node.is_some_and(|node| node.node().is_cut()))
+}
+
+/// The nearest deadline that holds here, if any: the earliest of the timeouts, scopes and groups around this
+/// code, up to the nearest [`shield`](crate::shield()) or cooperative task (R19).
+///
+/// Use it to pass a time limit on to something outside the program, or to skip work that cannot be done in
+/// time. Once the code has been cancelled it is never in the future.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), taskgroup::Elapsed> {
+/// use std::time::Duration;
+/// assert_eq!(taskgroup::deadline(), None);
+/// taskgroup::timeout(Duration::from_secs(5), async {
+///     let left = taskgroup::deadline().unwrap() - tokio::time::Instant::now();
+///     assert!(left <= Duration::from_secs(5));
+/// })
+/// .await
+/// # }
+/// ```
+pub fn deadline() -> Option<Instant> {
+    let node = with_current(|node| node.cloned())?;
+    let nearest = deadline_from(Some(NodeRef::clone(&node)));
+    match node.node().is_cut() {
+        true => Some(nearest.map_or_else(Instant::now, |deadline| deadline.min(Instant::now()))),
+        false => nearest,
+    }
+}
+
+/// The earliest deadline from a node upwards, as far as one from outside reaches in.
+pub(crate) fn deadline_from(start: Option<NodeRef>) -> Option<Instant> {
+    let (mut next, mut nearest) = (start, None::<Instant>);
+    while let Some(member) = next {
+        if let Some(deadline) = member.deadline() {
+            nearest = Some(nearest.map_or(deadline, |other| other.min(deadline)));
+        }
+        if member.node().kind() == NodeKind::Shield || member.node().is_cooperative() {
+            break;
+        }
+        next = member.node().parent();
+    }
+    nearest
 }

@@ -2,8 +2,10 @@
 
 use std::any::Any;
 use std::task::Waker;
+use std::time::Duration;
 
 use slab::Slab;
+use tokio::time::Instant;
 
 use super::Node;
 use super::token::Waiters;
@@ -29,17 +31,29 @@ pub(crate) trait Member: Send + Sync + 'static {
         false
     }
 
-    /// Drops what the member owns, at once (R2). Returns when it is gone, or when `wait` says not to wait.
-    fn drop_now(&self, _wait: OnDropWait) {}
+    /// Drops what the member owns, at once (R2). Returns when it is gone, or when `mode` says not to wait.
+    fn drop_now(&self, _mode: DropMode) {}
+
+    /// Until when the region may go on by its own rules: a scope's or a group's deadline (R19).
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// How long what is left may take after the cancel, for a group (R15).
+    fn grace(&self) -> Option<Duration> {
+        None
+    }
 }
 
 pub(crate) type NodeRef = Arc<dyn Member>;
 
-/// Whether dropping a group waits for polls that are under way on other threads.
+/// Whether dropping waits for polls that are under way on other threads, and why it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnDropWait {
+pub(crate) enum DropMode {
     Wait,
     Abandon,
+    /// Waits; the grace period is over (R15).
+    Forced,
 }
 
 /// What a member does to the life of the group it is in.
@@ -51,6 +65,10 @@ pub(crate) enum Hold {
     Background,
     /// A group under a region, or adopted by a group; a pending start under its starter.
     Nested,
+    /// A scope under the region whose code opened it.
+    Scope,
+    /// A shield under the region whose code opened it.
+    Shield,
     /// The body.
     Body,
 }
@@ -60,13 +78,15 @@ pub(crate) const BODY_SLOT: u32 = u32::MAX;
 
 /// The members of one node. Invariants, under the node's lock:
 /// `ordinary + background` is the number of live children; every watcher is woken when either `ordinary`
-/// or that sum falls to zero, and when a nested node leaves. Tokens and waiters count for nothing.
+/// or that sum falls to zero, and when a nested node or a shield leaves; `shields` is the number of shields.
+/// Tokens and waiters count for nothing.
 #[derive(Default)]
 pub(crate) struct Members {
     pub(super) slab: Slab<(NodeRef, Hold)>,
     pub(super) body: Option<NodeRef>,
     pub(super) ordinary: usize,
     pub(super) background: usize,
+    pub(super) shields: usize,
     pub(super) watchers: WakerSet,
     /// The tokens directly below, apart from all that the node waits for.
     pub(super) tokens: Slab<NodeRef>,
@@ -83,7 +103,8 @@ impl Members {
         match hold {
             Hold::Ordinary => self.ordinary += 1,
             Hold::Background => self.background += 1,
-            Hold::Nested => {}
+            Hold::Shield => self.shields += 1,
+            Hold::Nested | Hold::Scope => {}
             Hold::Body => {
                 self.body = Some(member);
                 return BODY_SLOT;
@@ -115,8 +136,12 @@ impl Members {
                 self.background -= 1;
                 self.live() == 0
             }
+            Hold::Shield => {
+                self.shields -= 1;
+                true
+            }
             Hold::Nested => true,
-            Hold::Body => false,
+            Hold::Scope | Hold::Body => false,
         };
         let wakers = if emptied { std::mem::take(&mut self.watchers) } else { WakerSet::default() };
         (Some(member), wakers)

@@ -17,6 +17,7 @@
 //!    cancelled and stored its waker will be woken by the mark. So will who waits for a token ([`token`]).
 //! 5. Every walk is iterative: depth costs heap, never stack (R18).
 
+mod attach;
 mod cause;
 mod current;
 mod drain;
@@ -26,17 +27,18 @@ mod mirror;
 mod node;
 mod propagate;
 mod token;
+mod turn;
 
 pub use cause::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal};
-pub use current::{current, is_cancelled};
+pub use current::{current, deadline, is_cancelled};
 
-pub(crate) use current::{enter, is_cut, with_current};
-pub(crate) use drain::{Deliverable, Frozen, frozen_step, is_busy};
-pub(crate) use member::{Hold, Member, NodeRef, OnDropWait, WaitKey, WakerSet, wake, wake_all};
+pub(crate) use attach::{attach_group, attach_scope};
+pub(crate) use current::{deadline_from, enter, is_cut, with_current};
+pub(crate) use drain::{grace_end, is_busy};
+pub(crate) use member::{DropMode, Hold, Member, NodeRef, WaitKey, WakerSet, wake, wake_all};
 #[cfg(feature = "tokio-util")]
 pub(crate) use mirror::{follow, mirror};
-pub(crate) use node::{
-    Node, attach_group, detach, detach_from, detach_with, enclosing_group, path_of, rehome,
-};
-pub(crate) use propagate::{cancel, drop_subtree};
+pub(crate) use node::{Node, detach, detach_from, detach_with, enclosing_group, path_of, rehome};
+pub(crate) use propagate::{cancel, drop_subtree, force};
 pub(crate) use token::{Lease, release_tokens};
+pub(crate) use turn::{Turn, turn};

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::panic::Location;
 use std::task::Waker;
 
-use super::member::{Hold, Members, NodeRef, WaitKey, WakerSet, wake_all};
+use super::member::{Hold, Members, NodeRef, WaitKey, WakerSet, wake, wake_all};
+use super::propagate::{cause_for, passes_to};
 use super::token::Waiters;
 use super::{CancelCause, CancelReason, Id, NodeInfo, NodeKind};
 use crate::sync::{Arc, AtomicU32, Mutex, MutexGuard, Ordering, lock};
@@ -17,6 +18,16 @@ const CLOSED: u32 = 1 << 1;
 const ENDING: u32 = 1 << 5;
 /// A group whose `run` or `join` has been polled and has not resolved.
 const RUNNING: u32 = 1 << 2;
+/// A cooperative task: cancelled, it is not cut, and neither is anything inside (R15). Set before it is shared.
+const COOPERATIVE: u32 = 1 << 6;
+/// A shield or a group with a grace period has stood below, with no task between. Never cleared.
+const THOROUGH: u32 = 1 << 7;
+/// A scope inside a cooperative task or a blocking closure, which asks its host whether it is cancelled.
+const IN_UNCUT: u32 = 1 << 8;
+/// Its grace period was over, and what it owned was dropped. Never cleared.
+const FORCED: u32 = 1 << 9;
+/// A child of this group ended cancelled. Never cleared.
+const CUT: u32 = 1 << 10;
 /// The polls that were given for undelivered failures are counted above the flags. A combinator with a
 /// budget of its own may use a poll for something else; one that does not poll the `run` at all gets no
 /// more than this many.
@@ -27,9 +38,9 @@ const PARENT: u32 = 1 << 4;
 /// A group with a failure that its `run` or `join` has not returned yet (R12).
 const UNDELIVERED: u32 = 1 << 3;
 /// A token without handles. Set under the lock.
-pub(super) const ABANDONED: u32 = 1 << 6;
+pub(super) const ABANDONED: u32 = 1 << 11;
 /// Has, or has had, tokens below. Set under the lock.
-pub(super) const TOKENS: u32 = 1 << 7;
+pub(super) const TOKENS: u32 = 1 << 12;
 
 pub(crate) struct Node {
     id: Id,
@@ -132,6 +143,67 @@ impl Node {
         self.has(CANCELLED)
     }
 
+    pub(crate) fn set_cooperative(&self) {
+        self.set(COOPERATIVE);
+    }
+
+    pub(crate) fn is_cooperative(&self) -> bool {
+        self.has(COOPERATIVE)
+    }
+
+    /// Whether a cancel cuts this region at its next wait. A blocking closure cannot be cut, a cooperative
+    /// task ends by itself.
+    pub(crate) fn is_cuttable(&self) -> bool {
+        self.kind != NodeKind::Blocking && !self.is_cooperative()
+    }
+
+    /// Cancelled, and of a kind that is cut by it.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cancelled() && self.is_cuttable()
+    }
+
+    pub(crate) fn set_forced(&self) {
+        self.set(FORCED);
+    }
+
+    pub(crate) fn is_forced(&self) -> bool {
+        self.has(FORCED)
+    }
+
+    pub(crate) fn set_cut(&self) {
+        self.set(CUT);
+    }
+
+    pub(crate) fn has_cut(&self) -> bool {
+        self.has(CUT)
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.has(ENDING)
+    }
+
+    /// True: it was set before.
+    pub(super) fn set_thorough(&self) -> bool {
+        self.flags.fetch_or(THOROUGH, Ordering::Release) & THOROUGH != 0
+    }
+
+    pub(super) fn is_thorough(&self) -> bool {
+        self.has(THOROUGH)
+    }
+
+    pub(super) fn set_in_uncut(&self) {
+        self.set(IN_UNCUT);
+    }
+
+    pub(super) fn is_in_uncut(&self) -> bool {
+        self.has(IN_UNCUT)
+    }
+
+    /// Shields that stand directly in this region.
+    pub(super) fn shields(&self) -> usize {
+        self.lock().members.as_ref().map_or(0, |members| members.shields)
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.has(CLOSED)
     }
@@ -216,6 +288,14 @@ impl Node {
     pub(crate) fn store_waker(&self, waker: &Waker) {
         let replaced = self.lock().waker.replace(waker.clone());
         drop(replaced);
+    }
+
+    /// Wakes whoever polls the region, for it to look at something that has changed.
+    pub(crate) fn wake_host(&self) {
+        let waker = self.lock().waker.clone();
+        if let Some(waker) = waker {
+            wake(waker);
+        }
     }
 
     #[must_use]
@@ -403,14 +483,6 @@ fn detach_if(node: &Node, wanted: impl FnOnce(&Node) -> bool, step: impl FnOnce(
     Some(parent)
 }
 
-/// Puts a group under a region, and under the region's cancel if it has been cancelled (R4).
-pub(crate) fn attach_group(region: &NodeRef, group: &NodeRef) {
-    if let Some(because) = Node::adopt(region, group, Hold::Nested) {
-        let cause = CancelCause::host_cancelled(region.node().info(), group.node().info(), because);
-        super::cancel(group, cause);
-    }
-}
-
 /// Moves a node from one parent under another, for adoption (R2, R4). Does nothing if it has left the
 /// first meanwhile: the check and the move are one step under the node's lock, or a child that ends on
 /// another thread in between would be entered dead, and waited for without end; and a group that somebody
@@ -432,8 +504,10 @@ pub(crate) fn rehome(node: &NodeRef, from: &Node, home: &NodeRef, hold: Hold) {
     drop(link);
     wake_all(wakers);
     drop((former, member));
-    if let Some(cause) = cause {
-        super::cancel(node, cause);
+    if let Some(cause) = cause
+        && passes_to(home.node(), node.node())
+    {
+        super::cancel(node, cause_for(home, node, &cause));
     }
 }
 

@@ -2,23 +2,35 @@
 
 use std::collections::VecDeque;
 
-use super::member::{NodeRef, OnDropWait, wake};
+use super::member::{DropMode, NodeRef, wake};
 use super::node::Marked;
 use super::token::Waiters;
-use super::{CancelCause, NodeKind};
+use super::{CancelCause, Node, NodeKind};
 
-/// The cause that a member of `parent` gets: siblings share their group's; a group under a cancelled
-/// region gets a link of its own, so that the chain can be read from the leaf to the root. A token says what
-/// the node above it says.
-fn cause_for(parent: &NodeRef, member: &NodeRef, cause: &CancelCause) -> CancelCause {
+/// The cause that a member of `parent` gets: siblings share their group's, and a scope its region's; a group
+/// under a cancelled region gets a link of its own, so that the chain can be read from the leaf to the root. A
+/// token says what the node above it says.
+pub(super) fn cause_for(parent: &NodeRef, member: &NodeRef, cause: &CancelCause) -> CancelCause {
     match (parent.node().kind(), member.node().kind()) {
-        (NodeKind::Group, _) | (_, NodeKind::Start | NodeKind::Token) => cause.clone(),
+        (NodeKind::Group, _) | (_, NodeKind::Start | NodeKind::Scope | NodeKind::Token) => cause.clone(),
         _ => CancelCause::host_cancelled(parent.node().info(), member.node().info(), cause.clone()),
     }
 }
 
+/// Whether a cancel of `parent` reaches a member: not into a shield (R14), and not into what a cooperative
+/// task opened (R15), but for its tokens. Scopes of a blocking closure, which cannot be cut at them, are left
+/// alone too.
+pub(super) fn passes_to(parent: &Node, member: &Node) -> bool {
+    match member.kind() {
+        NodeKind::Shield => false,
+        NodeKind::Token => true,
+        NodeKind::Scope => parent.is_cuttable(),
+        _ => !parent.is_cooperative(),
+    }
+}
+
 /// What is below a node that has just been marked, each with the cause that it gets.
-fn below<'a>(node: &'a NodeRef, marked: Marked) -> impl Iterator<Item = (NodeRef, CancelCause)> + use<'a> {
+fn below(node: &NodeRef, marked: Marked) -> impl Iterator<Item = (NodeRef, CancelCause)> + use<'_> {
     let Marked { members, cause, .. } = marked;
     let forward = node.forward().map(|child| (child, cause.clone()));
     let members = members.into_iter().map(move |member| {
@@ -56,14 +68,15 @@ pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
             wake(waker);
         }
         node.on_cancel();
-        pending.extend(below(&node, marked));
+        let below = below(&node, marked);
+        pending.extend(below.filter(|(member, _)| passes_to(node.node(), member.node())));
     }
     waiting.tell();
 }
 
 /// Marks everything below `root`, then drops it, the deepest first (R2): when a task's future is
 /// dropped, the groups inside it are empty already, so neither depth nor width costs stack.
-pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, wait: OnDropWait) {
+pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, mode: DropMode) {
     let mut pending = VecDeque::from([(NodeRef::clone(root), cause)]);
     let mut order = Vec::new();
     let mut waiting = Waiting::default();
@@ -78,6 +91,9 @@ pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, wait: OnDropWait)
                 _ => wake(waker),
             }
         }
+        if mode == DropMode::Forced {
+            node.node().set_forced();
+        }
         if marked.first {
             node.on_cancel();
         }
@@ -87,6 +103,12 @@ pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, wait: OnDropWait)
     // Before the drops: one of them may wait for a poll that ends when its token says so.
     waiting.tell();
     while let Some(node) = order.pop() {
-        node.drop_now(wait);
+        node.drop_now(mode);
     }
+}
+
+/// The grace period of `member` is over: drops what is left of it, and of all below (R15).
+pub(crate) fn force(member: &NodeRef) {
+    let cause = CancelCause::grace_ended(member.node());
+    drop_subtree(member, cause, DropMode::Forced);
 }

@@ -1,0 +1,122 @@
+//! What the host of a group looks at when the group waits: its deadline (R19), its grace period (R15).
+//!
+//! The timers lie in the future of `run`, so they need no helper and are gone with it. Whoever has neither a
+//! deadline nor a grace period has no timer.
+//!
+//! 1. The deadline is looked at after the body has been polled, so a value that exists beats it.
+//! 2. A group inside something whose deadline has passed too leaves the report to that (the outermost
+//!    reports), and looks again soon.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::core::GroupCore;
+use crate::sync::Arc;
+use crate::timer::Timer;
+use crate::tree::{self, CancelCause, CancelReason, Member, NodeRef};
+
+/// From when on a group may run, and how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    After(Duration),
+    At(Instant),
+}
+
+/// A deadline, and how long after the entry it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    pub(crate) at: Instant,
+    pub(crate) after: Duration,
+}
+
+impl Limit {
+    /// Counted from `now`; a moment too far away to be told is none.
+    pub(crate) fn begin(self, now: Instant) -> Option<Deadline> {
+        match self {
+            Limit::After(after) => Some(Deadline { at: now.checked_add(after)?, after }),
+            Limit::At(at) => Some(Deadline { at, after: at.saturating_duration_since(now) }),
+        }
+    }
+}
+
+/// How soon a scope looks again that left its report to one further out.
+pub(crate) const DEFERRED: Duration = Duration::from_millis(10);
+
+/// The timers of one `run`.
+#[derive(Default)]
+pub(super) struct Clock(Option<Box<Timer>>);
+
+/// What the host does next.
+pub(super) enum Look {
+    Wait,
+    /// Something has changed: poll again.
+    Again,
+    /// The grace period is over, and all children have been dropped.
+    Forced,
+}
+
+impl Clock {
+    /// The group waits: for what, and is it time for something? `inside`: when a grace period inside ends.
+    pub(super) fn look<E: Send + 'static>(
+        &mut self,
+        core: &Arc<GroupCore<E>>,
+        inside: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Look {
+        let group: NodeRef = core.member();
+        let (node, deadline) = (core.node(), core.run_deadline());
+        if inside.is_none() && deadline.is_none() && core.grace().is_none() {
+            return Look::Wait;
+        }
+        let grace = if node.is_forced() { None } else { tree::grace_end(&group) };
+        let deadline = deadline.filter(|_| !node.is_cancelled() && !node.is_ending());
+        let Some(next) = inside.into_iter().chain(grace).chain(deadline.map(|deadline| deadline.at)).min()
+        else {
+            return Look::Wait;
+        };
+        if self.poll(core, next, cx).is_pending() {
+            return Look::Wait;
+        }
+        if grace == Some(next) {
+            tree::force(&group);
+            return Look::Forced;
+        }
+        match deadline {
+            Some(deadline) if deadline.at == next => self.expire(core, deadline, cx),
+            _ => Look::Again,
+        }
+    }
+
+    fn expire<E: Send + 'static>(
+        &mut self,
+        core: &Arc<GroupCore<E>>,
+        deadline: Deadline,
+        cx: &mut Context<'_>,
+    ) -> Look {
+        let now = Instant::now();
+        if tree::deadline_from(core.node().parent()).is_some_and(|outer| outer <= now) {
+            return match self.poll(core, now + DEFERRED, cx) {
+                Poll::Ready(()) => Look::Again,
+                Poll::Pending => Look::Wait,
+            };
+        }
+        let info = core.node().info();
+        let cause = CancelCause::new(CancelReason::Deadline(info.clone(), deadline.after), info);
+        tree::cancel(&(core.member() as NodeRef), cause);
+        Look::Again
+    }
+
+    fn poll<E: Send + 'static>(
+        &mut self,
+        core: &Arc<GroupCore<E>>,
+        at: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        // Whatever polls this `run` need not be a runtime's task.
+        let _runtime = Handle::try_current().is_err().then(|| core.runtime().enter());
+        self.0.get_or_insert_default().poll_until(at, cx)
+    }
+}

@@ -1,0 +1,51 @@
+//! Waits that are there to be cut at.
+
+use std::task::Poll;
+
+use tokio::time::Instant;
+
+use crate::tree;
+
+/// A wait that is over at once, unless this code has been cancelled or is out of time: then it is cut here.
+///
+/// Put it into a long loop that never waits otherwise. It yields to other tasks when this one's turn has been
+/// long enough (tokio's budget), so calling it often is cheap.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let group: taskgroup::TaskGroup = taskgroup::TaskGroup::new();
+/// let busy = group.spawn::<()>(async {
+///     loop {
+///         taskgroup::checkpoint().await; // without this it could not be stopped
+///     }
+/// });
+/// tokio::task::yield_now().await;
+/// group.cancel();
+/// group.join().await.unwrap();
+/// assert!(busy.into_result().unwrap_err().is_cancelled());
+/// # }
+/// ```
+///
+/// # Cancel safety
+///
+/// Cancel safe.
+pub async fn checkpoint() {
+    // A deadline that has passed is acted on by whoever polls its scope, when it sees this wait; at its first
+    // poll a scope does not look.
+    let late = tree::deadline().is_some_and(|deadline| deadline <= Instant::now());
+    let mut waits = if late { 2 } else { 0 };
+    std::future::poll_fn(|cx| {
+        if tree::is_cut() {
+            return Poll::Pending;
+        }
+        if waits > 0 {
+            waits -= 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
+        budget.made_progress();
+        Poll::Ready(())
+    })
+    .await;
+}

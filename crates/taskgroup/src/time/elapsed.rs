@@ -1,0 +1,150 @@
+//! `timeout`: a future with a time limit.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::core::Core;
+use super::region::Region;
+use crate::group::Limit;
+use crate::sync::Arc;
+use crate::tree::{CancelCause, CancelReason, NodeInfo, NodeKind};
+
+/// Runs a future for at most this long, counted from the first poll.
+///
+/// When the time is over, the future is cancelled *and waited for*: groups inside come to their end first, so
+/// nothing of it goes on behind your back. A value that it has by then wins. A time limit of zero gives the
+/// future one poll.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// use std::time::Duration;
+/// let slow = tokio::time::sleep(Duration::from_secs(60));
+/// let error = taskgroup::timeout(Duration::from_secs(5), slow).await.unwrap_err();
+/// assert_eq!(error.after(), Duration::from_secs(5));
+///
+/// let quick = async { "here" };
+/// assert_eq!(taskgroup::timeout(Duration::ZERO, quick).await.unwrap(), "here");
+/// # }
+/// ```
+///
+/// To move the limit while the work goes on, take a [`CancelScope`](crate::CancelScope).
+///
+/// # Cancel safety
+///
+/// Dropping it drops the inner future.
+///
+/// # Errors
+///
+/// [`Elapsed`], and only for its own time limit. When the task around it is cancelled nothing comes out: the
+/// task is cut here. Where several limits pass together, the outermost reports.
+///
+/// # Panics
+///
+/// Outside a tokio runtime with its clock enabled, if the future has to wait.
+#[track_caller]
+pub fn timeout<F: Future>(
+    limit: Duration,
+    future: F,
+) -> impl Future<Output = Result<F::Output, Elapsed>> + use<F> {
+    limited(NodeKind::Scope, Limit::After(limit), future, Location::caller())
+}
+
+/// Runs a future until this instant at most; otherwise as [`timeout`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// use std::time::Duration;
+/// use tokio::time::Instant;
+/// let lunch = Instant::now() + Duration::from_secs(60);
+/// for step in 0..3 {
+///     let pause = tokio::time::sleep(Duration::from_secs(10));
+///     taskgroup::timeout_at(lunch, pause).await.unwrap(); // all of them together, not each
+/// }
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`timeout`].
+///
+/// # Panics
+///
+/// As [`timeout`].
+#[track_caller]
+pub fn timeout_at<F: Future>(
+    deadline: Instant,
+    future: F,
+) -> impl Future<Output = Result<F::Output, Elapsed>> + use<F> {
+    limited(NodeKind::Scope, Limit::At(deadline), future, Location::caller())
+}
+
+pub(super) fn limited<F: Future>(
+    kind: NodeKind,
+    limit: Limit,
+    future: F,
+    location: &'static Location<'static>,
+) -> impl Future<Output = Result<F::Output, Elapsed>> + use<F> {
+    let region = Region::new(Arc::new(Core::new(kind, location, Some(limit))), future);
+    async move {
+        match region.await {
+            Ok(output) => Ok(output),
+            Err(cause) => match Elapsed::from_cause(&cause) {
+                Some(elapsed) => Err(elapsed),
+                // Its surroundings' cancel, and it was moved out of them meanwhile: it has no value to give.
+                None => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// A time limit passed before the work was done.
+///
+/// It names the scope, by the place where it was opened, and how long it had: its `Display` is
+/// `scope #4 (opened at src/main.rs:12:5) ran out of time after 5s`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elapsed {
+    scope: NodeInfo,
+    after: Duration,
+}
+
+impl Elapsed {
+    fn from_cause(cause: &CancelCause) -> Option<Self> {
+        match cause.reason() {
+            CancelReason::Deadline(scope, after) => Some(Self { scope: scope.clone(), after: *after }),
+            _ => None,
+        }
+    }
+
+    /// The scope whose time it was.
+    pub fn scope(&self) -> &NodeInfo {
+        &self.scope
+    }
+
+    /// Where the scope was opened.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.scope.location()
+    }
+
+    /// How long it had.
+    pub fn after(&self) -> Duration {
+        self.after
+    }
+}
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (opened at {}) ran out of time after {:?}", self.scope, self.location(), self.after)
+    }
+}
+
+impl std::error::Error for Elapsed {}
+
+impl From<Elapsed> for std::io::Error {
+    fn from(elapsed: Elapsed) -> Self {
+        std::io::Error::new(std::io::ErrorKind::TimedOut, elapsed)
+    }
+}
