@@ -29,6 +29,7 @@
 //! | wait until a server listens | [`TaskGroup::start`] |
 //! | run blocking code that can be told to stop | [`TaskGroup::spawn_blocking`], [`CancelToken`] |
 //! | await or cancel one task | [`Task`] |
+//! | stop code that is not a task, or a part of a task | [`CancelToken`] |
 //! | know why something was cancelled | [`CancelCause`] |
 //!
 //! # What cancelling means
@@ -50,6 +51,8 @@
 //!
 //! * `tracing` (default): failures that nobody can be told of any more become `tracing` events where a
 //!   subscriber is set. Without it, or without a subscriber, they are lines on standard error.
+//! * `tokio-util`: `CancelToken::to_tokio_util` and `CancelToken::from_tokio_util`, to and from the
+//!   `CancellationToken` of tokio-util.
 
 #[cfg(doctest)]
 mod doc_tests;
@@ -69,8 +72,8 @@ pub use group::{
 };
 pub use task::{Panic, Task, TaskError};
 pub use time::{
-    CancelScope, Elapsed, Ending, RescheduleError, ScopeHandle, checkpoint, finally, finally_for, shield,
-    shield_for, timeout, timeout_at,
+    CancelScope, Elapsed, Ending, RescheduleError, ScopeHandle, cancelled, checkpoint, finally, finally_for,
+    shield, shield_for, timeout, timeout_at,
 };
 pub use tree::{
     CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal, current, deadline,

@@ -40,7 +40,7 @@ table! {
     StartError<Sendable>: Send Unpin, not Sync;
     TrySpawnError<u8>: Send Sync Unpin;
     Ready<u8>: Send Sync Unpin;
-    CancelToken: Send Sync Unpin;
+    CancelToken: Send Sync Unpin Eq;
     CancelCause: Send Sync Unpin;
     CancelReason: Send Sync Unpin;
     Cancelled: Send Sync Unpin;
@@ -59,6 +59,27 @@ table! {
 
 fn send<T: Send>(value: T) -> T {
     value
+}
+
+fn sync_and_unpin<T: Sync + Unpin>(value: T) -> T {
+    value
+}
+
+fn owned<T: Send + 'static>(value: T) -> T {
+    value
+}
+
+#[tokio::test]
+async fn futures_of_a_token() {
+    let token = CancelToken::new();
+    drop(send(token.run_until_cancelled(std::future::pending::<Sendable>())));
+    drop(owned(token.clone().run_until_cancelled_owned(std::future::pending::<Sendable>())));
+    // What runs beside a token need not be `Send`.
+    let local = Rc::new(5);
+    assert_eq!(token.run_until_cancelled(async { *local }).await, Some(5));
+    token.cancel();
+    send(sync_and_unpin(token.cancelled())).await;
+    owned(sync_and_unpin(token.cancelled_owned())).await;
 }
 
 fn unpin_is_not_needed<T>(value: T) -> T {

@@ -35,10 +35,13 @@ fn table_of_the_page() -> Table {
     table
 }
 
-/// The line numbers of the tests of each list: `fn line_04_…` is line 4.
+/// Tests of a list that are model-checked, and stand with the code.
+const MODEL_CHECKED: [(&str, &str); 1] = [("tokio-cancellation-token", "src/group/token/loom_tests.rs")];
+
+/// The line numbers of the tests of each list: `fn line_04_…` is line 4, and so is `fn loom_line_04_…`.
 fn tests() -> BTreeMap<String, Vec<u32>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
-    let mut tests = BTreeMap::new();
+    let mut tests: BTreeMap<String, Vec<u32>> = BTreeMap::new();
     for entry in std::fs::read_dir(&folder).expect("the folder of the lists") {
         let path = entry.expect("an entry").path();
         let name =
@@ -49,11 +52,17 @@ fn tests() -> BTreeMap<String, Vec<u32>> {
         let numbers = read(&path).lines().filter_map(line_of_test).collect();
         tests.insert(name, numbers);
     }
+    for (list, file) in MODEL_CHECKED {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let before = tests.get_mut(list).unwrap_or_else(|| panic!("{list} has no file"));
+        before.extend(read(&path).lines().filter_map(line_of_test));
+    }
     tests
 }
 
 fn line_of_test(line: &str) -> Option<u32> {
-    let name = line.trim_start().trim_start_matches("async ").strip_prefix("fn line_")?;
+    let name = line.trim_start().trim_start_matches("async ").strip_prefix("fn ")?;
+    let name = name.strip_prefix("loom_").unwrap_or(name).strip_prefix("line_")?;
     let digits: String = name.chars().take_while(char::is_ascii_digit).collect();
     Some(digits.parse().unwrap_or_else(|_| panic!("no line number in {line:?}")))
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use common::Alive;
 use taskgroup::{
-    CancelReason, CancelScope, Ending, ErrorGroup, TaskGroup, checkpoint, deadline, finally, finally_for,
-    is_cancelled, shield, shield_for, timeout, timeout_at,
+    CancelReason, CancelScope, Ending, ErrorGroup, TaskGroup, cancelled, checkpoint, deadline, finally,
+    finally_for, is_cancelled, shield, shield_for, timeout, timeout_at,
 };
 use tokio::time::{Instant, sleep};
 
@@ -441,6 +441,7 @@ async fn a_cooperative_task_is_asked_and_ends_by_itself() {
         assert!(is_cancelled());
         timeout(5 * SECOND, async {
             assert!(is_cancelled());
+            cancelled().await;
             sleep(SECOND).await;
         })
         .await

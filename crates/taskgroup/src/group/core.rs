@@ -122,7 +122,7 @@ impl<E: Send + 'static> GroupCore<E> {
     }
 
     pub(super) fn cancel(self: &Arc<Self>, message: Option<Cow<'static, str>>) {
-        if !self.node.is_closed() {
+        if !self.is_over() {
             let cause = CancelCause::new(CancelReason::Requested(message), self.node.info());
             tree::cancel(&self.member(), cause);
         }
@@ -306,6 +306,7 @@ impl<E: Send + 'static> GroupCore<E> {
             drop(tree::detach_from(adopted.node(), &self.node));
         }
         drop(tree::detach(&self.node));
+        tree::release_tokens(&self.node);
         match self.settings.on_panic {
             OnPanic::Collect => account,
             OnPanic::Resume => resume_first_panic(account, &self.node),
@@ -339,6 +340,7 @@ impl<E: Send + 'static> GroupCore<E> {
         drop(body.map(|body| tree::detach(body.node())));
         let account = self.take_ledger();
         drop(tree::detach(&self.node));
+        tree::release_tokens(&self.node);
         log_account(account, &self.node);
     }
 
@@ -418,6 +420,10 @@ impl<E: Send + 'static> Member for GroupCore<E> {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn is_over(&self) -> bool {
+        self.node.is_closed()
     }
 
     fn deadline(&self) -> Option<Instant> {

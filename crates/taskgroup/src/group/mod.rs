@@ -361,6 +361,24 @@ impl<E: Send + 'static> TaskGroup<E> {
         self.core.cancel(Some(message.into()));
     }
 
+    /// The group's token: cancelled exactly when the group is.
+    ///
+    /// Hand it to code that is to know of the cancel but is not a task of the group, or that ends by itself. It
+    /// does not hold the group open.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # use taskgroup::TaskGroup;
+    /// let group: TaskGroup = TaskGroup::new();
+    /// let token = group.token();
+    /// group.cancel_because("closing time");
+    /// assert_eq!(token.cancelled().await.to_string(), "closing time");
+    /// # }
+    /// ```
+    pub fn token(&self) -> CancelToken {
+        CancelToken::of_region(self.core.member())
+    }
+
     /// Whether the group has been cancelled: by a failure, by `cancel`, or from outside.
     pub fn is_cancelled(&self) -> bool {
         tree::Member::node(&*self.core).is_cancelled()

@@ -115,6 +115,11 @@ impl<E: Send + 'static> Spawner<E> {
         self.core.cancel(Some(message.into()));
     }
 
+    /// As [`TaskGroup::token`](super::TaskGroup::token).
+    pub fn token(&self) -> CancelToken {
+        CancelToken::of_region(self.core.member())
+    }
+
     /// Whether the group has been cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.core.node().is_cancelled()

@@ -194,6 +194,10 @@ where
         self
     }
 
+    fn is_over(&self) -> bool {
+        self.state.is_done()
+    }
+
     /// A blocking closure that no thread has picked up yet is dropped at once: the pool may be busy for long.
     fn on_cancel(&self) {
         if self.node.kind() == NodeKind::Blocking

@@ -158,6 +158,7 @@ where
         if self.node().has_had_members() {
             hand_over_groups(self.node(), self.node().parent().as_ref());
         }
+        tree::release_tokens(self.node());
         if self.state.settle() {
             // SAFETY: C2: settled, and there is no handle any more whose right this was.
             let unwanted = unsafe { self.take_outcome() };

@@ -4,7 +4,8 @@ use std::task::Poll;
 
 use tokio::time::Instant;
 
-use crate::tree;
+use crate::group::CancelToken;
+use crate::tree::{self, CancelCause};
 
 /// A wait that is over at once, unless this code has been cancelled or is out of time: then it is cut here.
 ///
@@ -48,4 +49,34 @@ pub async fn checkpoint() {
         Poll::Ready(())
     })
     .await;
+}
+
+/// Resolves when this code has been cancelled, where it is not cut: in a cooperative task.
+///
+/// Use it there in a `select!` beside the work, to hear of the cancel at once. Everywhere else a cancelled
+/// region is cut at this wait as at any other, so it does not come back; inside a
+/// [`shield`](crate::shield()) it waits for a cancel of the shield; outside every group for ever.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let group: taskgroup::TaskGroup = taskgroup::TaskGroup::new();
+/// let task = group.task().cooperative(|_token| async {
+///     let cause = taskgroup::cancelled().await;
+///     Ok(cause.to_string()) // a goodbye
+/// });
+/// tokio::task::yield_now().await;
+/// group.cancel_because("closing time");
+/// group.join().await.unwrap();
+/// assert_eq!(task.into_result().unwrap(), "closing time");
+/// # }
+/// ```
+///
+/// # Cancel safety
+///
+/// Cancel safe.
+pub async fn cancelled() -> CancelCause {
+    match tree::told_region() {
+        Some(region) => CancelToken::of_region(region).cancelled_owned().await,
+        None => std::future::pending().await,
+    }
 }

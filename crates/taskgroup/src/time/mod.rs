@@ -11,7 +11,7 @@ mod region;
 mod scope;
 mod shield;
 
-pub use checkpoint::checkpoint;
+pub use checkpoint::{cancelled, checkpoint};
 pub use elapsed::{Elapsed, timeout, timeout_at};
 pub use finally::{Ending, finally, finally_for};
 pub use scope::{CancelScope, RescheduleError, ScopeHandle};

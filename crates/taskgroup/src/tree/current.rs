@@ -101,14 +101,24 @@ pub fn is_cancelled() -> bool {
 
 /// A scope in a region that is not cut is not cancelled with it; its code still wants to know.
 fn is_host_cancelled(scope: &Node) -> bool {
-    let mut next = if scope.is_in_uncut() { scope.parent() } else { None };
-    while let Some(member) = next {
-        if member.node().is_cancelled() {
-            return true;
+    scope.is_in_uncut() && scope.parent().is_some_and(|above| uncut_host(above).node().is_cancelled())
+}
+
+/// The cooperative task or blocking closure that a scope of its own is in; else the region itself.
+fn uncut_host(region: NodeRef) -> NodeRef {
+    let mut host = region;
+    while host.node().is_in_uncut() && !host.node().is_cancelled() {
+        match host.node().parent() {
+            Some(above) => host = above,
+            None => break,
         }
-        next = if member.node().is_in_uncut() { member.node().parent() } else { None };
     }
-    false
+    host
+}
+
+/// The region whose cancel the code here is told of.
+pub(crate) fn told_region() -> Option<NodeRef> {
+    with_current(|node| node.cloned()).map(uncut_host)
 }
 
 /// Whether a wait here does not come back: the region is cancelled, and is one that can be cut.

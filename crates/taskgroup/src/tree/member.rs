@@ -8,6 +8,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use super::Node;
+use super::token::Waiters;
 use crate::sync::Arc;
 
 /// Whoever embeds a [`Node`].
@@ -23,6 +24,11 @@ pub(crate) trait Member: Send + Sync + 'static {
     /// A node that stands elsewhere and shares this one's cancel: the child of a pending start.
     fn forward(&self) -> Option<NodeRef> {
         None
+    }
+
+    /// Whether it has ended, so that cancelling it does nothing.
+    fn is_over(&self) -> bool {
+        false
     }
 
     /// Drops what the member owns, at once (R2). Returns when it is gone, or when `mode` says not to wait.
@@ -73,6 +79,8 @@ pub(crate) const BODY_SLOT: u32 = u32::MAX;
 /// The members of one node. Invariants, under the node's lock:
 /// `ordinary + background` is the number of live children; every watcher is woken when either `ordinary`
 /// or that sum falls to zero, and when a nested node or a shield leaves; `shields` is the number of shields.
+/// Tokens and waiters count for nothing.
+#[derive(Default)]
 pub(crate) struct Members {
     pub(super) slab: Slab<(NodeRef, Hold)>,
     pub(super) body: Option<NodeRef>,
@@ -80,14 +88,10 @@ pub(crate) struct Members {
     pub(super) background: usize,
     pub(super) shields: usize,
     pub(super) watchers: WakerSet,
-}
-
-impl Default for Members {
-    fn default() -> Self {
-        // Room for a handful at once: most groups are small, and growing step by step costs them most.
-        let slab = Slab::with_capacity(8);
-        Self { slab, body: None, ordinary: 0, background: 0, shields: 0, watchers: WakerSet::default() }
-    }
+    /// The tokens directly below, apart from all that the node waits for.
+    pub(super) tokens: Slab<NodeRef>,
+    /// Who waits for the cancel.
+    pub(super) waiters: Waiters,
 }
 
 impl Members {
@@ -105,6 +109,10 @@ impl Members {
                 self.body = Some(member);
                 return BODY_SLOT;
             }
+        }
+        if self.slab.capacity() == 0 {
+            // Room for a handful at once: most groups are small, and growing step by step costs them most.
+            self.slab.reserve(8);
         }
         let slot = self.slab.insert((member, hold));
         u32::try_from(slot).expect("fewer than 2^32 live members")
@@ -139,11 +147,18 @@ impl Members {
         (Some(member), wakers)
     }
 
-    /// Everything below, the body first: it is marked and woken before its siblings (R12).
+    /// All members, the body first: it is marked and woken before its siblings (R12).
     pub(super) fn snapshot(&self) -> Vec<NodeRef> {
         let mut all = Vec::with_capacity(self.slab.len() + 1);
         all.extend(self.body.iter().cloned());
         all.extend(self.slab.iter().map(|(_, (member, _))| Arc::clone(member)));
+        all
+    }
+
+    /// What a mark reaches: the members, then the tokens.
+    pub(super) fn everything(&self) -> Vec<NodeRef> {
+        let mut all = self.snapshot();
+        all.extend(self.tokens.iter().map(|(_, token)| Arc::clone(token)));
         all
     }
 

@@ -1,6 +1,6 @@
 //! The tree: nodes, parents, cancel and its causes, the current node.
 //!
-//! Every group, task, body and pending start is a *node*. A node knows who it is, under whom it
+//! Every group, task, body, pending start and free-standing token is a *node*. A node knows who it is, under whom it
 //! stands and whether it is cancelled; what it runs is the business of the layers above, which the
 //! tree reaches through [`Member`] alone.
 //!
@@ -14,7 +14,7 @@
 //!    never cleared. A member is admitted under the same lock. So whoever was admitted before the mark is
 //!    in the snapshot the marking takes, and whoever comes after it is refused or born cancelled (R5).
 //! 4. **A waker is stored under the lock that the mark is set under.** So a region that found itself not
-//!    cancelled and stored its waker will be woken by the mark.
+//!    cancelled and stored its waker will be woken by the mark. So will who waits for a token ([`token`]).
 //! 5. Every walk is iterative: depth costs heap, never stack (R18).
 
 mod attach;
@@ -22,17 +22,23 @@ mod cause;
 mod current;
 mod drain;
 mod member;
+#[cfg(feature = "tokio-util")]
+mod mirror;
 mod node;
 mod propagate;
+mod token;
 mod turn;
 
 pub use cause::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal};
 pub use current::{current, deadline, is_cancelled};
 
 pub(crate) use attach::{attach_group, attach_scope};
-pub(crate) use current::{deadline_from, enter, enter_from, is_cut, with_current};
+pub(crate) use current::{deadline_from, enter, enter_from, is_cut, told_region, with_current};
 pub(crate) use drain::{grace_end, is_busy};
 pub(crate) use member::{DropMode, Hold, Member, NodeRef, WaitKey, WakerSet, wake, wake_all};
+#[cfg(feature = "tokio-util")]
+pub(crate) use mirror::{follow, mirror};
 pub(crate) use node::{Node, detach, detach_from, detach_with, enclosing_group, path_of, rehome};
 pub(crate) use propagate::{cancel, drop_subtree, force};
+pub(crate) use token::{Lease, release_tokens};
 pub(crate) use turn::{Turn, turn};

@@ -6,6 +6,7 @@ use std::task::Waker;
 
 use super::member::{Hold, Members, NodeRef, WaitKey, WakerSet, wake, wake_all};
 use super::propagate::{cause_for, passes_to};
+use super::token::Waiters;
 use super::{CancelCause, CancelReason, Id, NodeInfo, NodeKind};
 use crate::sync::{Arc, AtomicU32, Mutex, MutexGuard, Ordering, lock};
 
@@ -36,6 +37,10 @@ const TRIES_MAX: u32 = 16;
 const PARENT: u32 = 1 << 4;
 /// A group with a failure that its `run` or `join` has not returned yet (R12).
 const UNDELIVERED: u32 = 1 << 3;
+/// A token without handles. Set under the lock.
+pub(super) const ABANDONED: u32 = 1 << 11;
+/// Has, or has had, tokens below. Set under the lock.
+pub(super) const TOKENS: u32 = 1 << 12;
 
 pub(crate) struct Node {
     id: Id,
@@ -49,11 +54,11 @@ pub(crate) struct Node {
 #[derive(Default)]
 pub(super) struct Inner {
     /// Where this node stands: its parent, and its slot among the parent's members.
-    parent: Option<(NodeRef, u32)>,
-    cause: Option<CancelCause>,
+    pub(super) parent: Option<(NodeRef, u32)>,
+    pub(super) cause: Option<CancelCause>,
     /// Wakes whoever polls this region, so that it can be cut.
     waker: Option<Waker>,
-    members: Option<Box<Members>>,
+    pub(super) members: Option<Box<Members>>,
 }
 
 impl Inner {
@@ -68,7 +73,10 @@ pub(super) struct Marked {
     /// False if somebody else had marked it before, who then takes care of the members too.
     pub(super) first: bool,
     pub(super) cause: CancelCause,
+    /// Everything below, the tokens last.
     pub(super) members: Vec<NodeRef>,
+    /// To be told when everything below is marked.
+    pub(super) waiters: Waiters,
 }
 
 impl Node {
@@ -115,13 +123,14 @@ impl Node {
         lock(&self.inner)
     }
 
-    fn has(&self, flag: u32) -> bool {
+    #[inline]
+    pub(super) fn has(&self, flag: u32) -> bool {
         // Acquire, paired with the Release that sets a flag: who sees CANCELLED may act on what the
         // canceller did before (`data = 1; cancel()` against `if is_cancelled() { read data }`).
         self.flags.load(Ordering::Acquire) & flag != 0
     }
 
-    fn set(&self, flag: u32) {
+    pub(super) fn set(&self, flag: u32) {
         self.flags.fetch_or(flag, Ordering::Release);
     }
 
@@ -129,6 +138,7 @@ impl Node {
         self.flags.fetch_and(!flag, Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
         self.has(CANCELLED)
     }
@@ -198,14 +208,14 @@ impl Node {
         self.has(CLOSED)
     }
 
-    /// Whether anything ever stood under this node. Exact for whoever polls the region: only code that runs
+    /// Whether anything but tokens ever stood under this node. Exact for whoever polls the region: only code that runs
     /// in it puts something there.
     pub(crate) fn has_had_members(&self) -> bool {
         self.has(PARENT)
     }
 
     fn insert(&self, inner: &mut Inner, member: NodeRef, hold: Hold) -> u32 {
-        if inner.members.is_none() {
+        if !self.has(PARENT) {
             self.set(PARENT);
         }
         inner.members().insert(member, hold)
@@ -299,9 +309,9 @@ impl Node {
             Some(marked) => marked,
             None => {
                 let inner = self.lock();
-                let members = inner.members.as_ref().map_or_else(Vec::new, |members| members.snapshot());
+                let members = inner.members.as_ref().map_or_else(Vec::new, |members| members.everything());
                 let cause = inner.cause.clone().expect("marked before");
-                Marked { waker: None, first: false, cause, members }
+                Marked { waker: None, first: false, cause, members, waiters: Waiters::default() }
             }
         }
     }
@@ -312,12 +322,16 @@ impl Node {
         if inner.cause.is_some() {
             return None;
         }
-        let members = inner.members.as_ref().map_or_else(Vec::new, |members| members.snapshot());
+        let (members, waiters) = match &mut inner.members {
+            Some(members) => (members.everything(), std::mem::take(&mut members.waiters)),
+            None => (Vec::new(), Waiters::default()),
+        };
         inner.cause = Some(cause.clone());
         self.set(CANCELLED);
-        Some(Marked { waker: inner.waker.take(), first: true, cause, members })
+        Some(Marked { waker: inner.waker.take(), first: true, cause, members, waiters })
     }
 
+    /// What stands under this node, without the tokens.
     pub(crate) fn members_snapshot(&self) -> Vec<NodeRef> {
         self.lock().members.as_ref().map_or_else(Vec::new, |members| members.snapshot())
     }

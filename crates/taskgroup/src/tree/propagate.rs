@@ -4,22 +4,26 @@ use std::collections::VecDeque;
 
 use super::member::{DropMode, NodeRef, wake};
 use super::node::Marked;
+use super::token::Waiters;
 use super::{CancelCause, Node, NodeKind};
 
 /// The cause that a member of `parent` gets: siblings share their group's, and a scope its region's; a group
-/// under a cancelled region gets a link of its own, so that the chain can be read from the leaf to the root.
+/// under a cancelled region gets a link of its own, so that the chain can be read from the leaf to the root. A
+/// token says what the node above it says.
 pub(super) fn cause_for(parent: &NodeRef, member: &NodeRef, cause: &CancelCause) -> CancelCause {
     match (parent.node().kind(), member.node().kind()) {
-        (NodeKind::Group, _) | (_, NodeKind::Start | NodeKind::Scope) => cause.clone(),
+        (NodeKind::Group, _) | (_, NodeKind::Start | NodeKind::Scope | NodeKind::Token) => cause.clone(),
         _ => CancelCause::host_cancelled(parent.node().info(), member.node().info(), cause.clone()),
     }
 }
 
 /// Whether a cancel of `parent` reaches a member: not into a shield (R14), and not into what a cooperative
-/// task opened (R15). Scopes of a blocking closure, which cannot be cut at them, are left alone too.
+/// task opened (R15), but for its tokens. Scopes of a blocking closure, which cannot be cut at them, are left
+/// alone too.
 pub(super) fn passes_to(parent: &Node, member: &Node) -> bool {
     match member.kind() {
         NodeKind::Shield => false,
+        NodeKind::Token => true,
         NodeKind::Scope => parent.is_cuttable(),
         _ => !parent.is_cooperative(),
     }
@@ -36,11 +40,30 @@ fn below(node: &NodeRef, marked: Marked) -> impl Iterator<Item = (NodeRef, Cance
     forward.into_iter().chain(members)
 }
 
+/// Whom the marks of one walk have to tell of the cancel when everything is marked.
+#[derive(Default)]
+struct Waiting(Vec<Waiters>);
+
+impl Waiting {
+    fn take_from(&mut self, marked: &mut Marked) {
+        let waiters = std::mem::take(&mut marked.waiters);
+        if !waiters.is_empty() {
+            self.0.push(waiters);
+        }
+    }
+
+    fn tell(self) {
+        self.0.into_iter().for_each(Waiters::tell);
+    }
+}
+
 /// Marks `root` and everything below it, a body before its siblings, and wakes them.
 pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
     let mut pending = VecDeque::from([(NodeRef::clone(root), cause)]);
+    let mut waiting = Waiting::default();
     while let Some((node, cause)) = pending.pop_front() {
         let Some(mut marked) = node.node().mark_first(cause) else { continue };
+        waiting.take_from(&mut marked);
         if let Some(waker) = marked.waker.take() {
             wake(waker);
         }
@@ -48,6 +71,7 @@ pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
         let below = below(&node, marked);
         pending.extend(below.filter(|(member, _)| passes_to(node.node(), member.node())));
     }
+    waiting.tell();
 }
 
 /// Marks everything below `root`, then drops it, the deepest first (R2): when a task's future is
@@ -55,9 +79,11 @@ pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
 pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, mode: DropMode) {
     let mut pending = VecDeque::from([(NodeRef::clone(root), cause)]);
     let mut order = Vec::new();
+    let mut waiting = Waiting::default();
     while let Some((node, cause)) = pending.pop_front() {
         // Also below a node that was marked before: another thread may still be on its way down.
         let mut marked = node.node().mark(cause);
+        waiting.take_from(&mut marked);
         if let Some(waker) = marked.waker.take() {
             match node.node().kind() {
                 // Its shell is woken when the future has been dropped, not to race for it before.
@@ -74,6 +100,8 @@ pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, mode: DropMode) {
         pending.extend(below(&node, marked));
         order.push(node);
     }
+    // Before the drops: one of them may wait for a poll that ends when its token says so.
+    waiting.tell();
     while let Some(node) = order.pop() {
         node.drop_now(mode);
     }

@@ -13,6 +13,7 @@ mod stdexec_scopes;
 #[path = "../common/mod.rs"]
 mod support;
 mod swift_taskgroup;
+mod tokio_cancellation_token;
 mod tokio_join_map;
 mod tokio_join_set;
 mod tokio_task_tracker;
