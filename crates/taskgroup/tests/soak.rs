@@ -1,5 +1,8 @@
-//! A seeded mix of spawning, nesting, failing, panicking, cancelling and dropping; drop counters are checked
-//! at every exit (R1) and after every drop (R2).
+//! A seeded mix of spawning, nesting, failing, panicking, cancelling and dropping, of timeouts that fire and are
+//! moved, shields, cleanup and grace periods; drop counters are checked at every exit (R1), after every drop
+//! (R2), and after every scope that was cut (R19).
+//!
+//! On one thread the clock is paused; on several, which tokio cannot pause, the times are of a few milliseconds.
 //!
 //! `TASKGROUP_SOAK_SEEDS=5000 cargo test --release -p taskgroup --test soak` runs more seeds,
 //! `TASKGROUP_SOAK_FIRST=1234` begins at another one. A failure names its seed.
@@ -9,8 +12,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use taskgroup::{ErrorGroup, OnFailure, OnPanic, Spawner, Task, TaskGroup};
+use std::time::Duration;
+
+use taskgroup::{
+    CancelScope, CancelToken, ErrorGroup, OnFailure, OnPanic, Spawner, Task, TaskGroup, checkpoint,
+    finally_for, shield, shield_for, timeout,
+};
 use tokio::task::yield_now;
+use tokio::time::Instant;
 
 /// SplitMix64: small, seeded, the same everywhere.
 struct Rng(u64);
@@ -145,8 +154,10 @@ fn child(
         let _alive = alive;
         let mut handles: Vec<Task<u64>> = Vec::new();
         for _ in 0..rng.below(10) {
-            match rng.below(16) {
+            match rng.below(19) {
                 0..=4 => yield_now().await,
+                16 | 17 if depth > 0 => timed(rng.fork(), depth - 1, &counts).await?,
+                18 => shielded(&mut rng, &counts).await,
                 5 | 6 if depth > 0 => {
                     handles.push(siblings.spawn(child(
                         rng.fork(),
@@ -176,10 +187,110 @@ fn child(
     })
 }
 
+/// Up to two milliseconds.
+fn instant_or_so(rng: &mut Rng) -> Duration {
+    Duration::from_micros(rng.below(3) * 700)
+}
+
+/// Work in a scope that is cut by its deadline, its handle or what is around it: nothing of it is left then.
+async fn timed(mut rng: Rng, depth: u32, outer: &Counts) -> Result<(), Trouble> {
+    let counts = outer.inside();
+    let limit = instant_or_so(&mut rng);
+    let work = work(rng.fork(), depth, counts.clone());
+    let ended = match rng.below(4) {
+        0 => timeout(limit, work).await.map_err(drop),
+        1 => {
+            let scope = CancelScope::timeout(limit);
+            let (handle, moved) = (scope.handle(), rng.below(5));
+            let mover = tokio::spawn(async move {
+                for turn in 0..moved {
+                    yield_now().await;
+                    // It may be too late, which is an answer too.
+                    let _ = handle.reschedule(Instant::now() + Duration::from_micros(turn * 300));
+                }
+                if moved == 3 {
+                    handle.cancel();
+                }
+            });
+            let ended = scope.run(work).await.map_err(drop);
+            mover.abort();
+            ended
+        }
+        2 => shield_for(limit, work).await.map_err(drop),
+        _ => {
+            let cleaned = Arc::new(AtomicUsize::new(0));
+            let clean = {
+                let cleaned = Arc::clone(&cleaned);
+                async move |_| {
+                    yield_now().await;
+                    cleaned.fetch_add(1, Ordering::SeqCst);
+                }
+            };
+            // With time enough for its cleanup, whatever the machine does.
+            let guarded = finally_for(Duration::from_secs(60), work, clean);
+            let ended = timeout(limit, guarded).await;
+            assert_eq!(cleaned.load(Ordering::SeqCst), 1, "cleanup runs once, on every way but a drop");
+            ended.map_err(drop)
+        }
+    };
+    counts.assert_nothing("after a scope that was waited for (R19)");
+    ended.unwrap_or(Ok(0)).map(drop)
+}
+
+/// Work for a scope: it may take for ever.
+async fn work(mut rng: Rng, depth: u32, counts: Counts) -> Done {
+    let _alive = counts.guard(false);
+    for _ in 0..rng.below(5) {
+        match rng.below(8) {
+            0 | 1 => checkpoint().await,
+            2 => tokio::time::sleep(instant_or_so(&mut rng)).await,
+            3 | 4 => drop(nested(rng.fork(), depth, counts.clone()).await),
+            5 => shielded(&mut rng, &counts).await,
+            6 => std::future::pending().await,
+            _ => return Err(Trouble::Own),
+        }
+    }
+    Ok(0)
+}
+
+async fn shielded(rng: &mut Rng, counts: &Counts) {
+    let (alive, turns) = (counts.guard(false), rng.below(5));
+    shield(async move {
+        let _alive = alive;
+        for _ in 0..turns {
+            yield_now().await;
+            assert!(!taskgroup::is_cancelled(), "nobody cancels a shield from outside (R14)");
+        }
+    })
+    .await;
+}
+
+/// A cooperative child; one that does not listen needs a grace period.
+async fn cooperative(token: CancelToken, mut rng: Rng, alive: Alive, listens: bool) -> Done {
+    let _alive = alive;
+    while !(listens && token.is_cancelled()) {
+        match rng.below(8) {
+            0 => return Ok(1),
+            1 => return Err(Trouble::Own),
+            2 if !listens => std::future::pending().await,
+            _ => yield_now().await,
+        }
+    }
+    Ok(0)
+}
+
 /// A group with children of every kind, run to its exit.
 async fn nested(mut rng: Rng, depth: u32, outer: Counts) -> Result<u64, ErrorGroup<Trouble>> {
     let counts = outer.inside();
-    let group = TaskGroup::builder()
+    let mut builder = TaskGroup::builder();
+    let grace = (rng.below(3) == 0).then(|| instant_or_so(&mut rng));
+    if let Some(grace) = grace {
+        builder = builder.grace(grace);
+    }
+    if rng.below(4) == 0 {
+        builder = builder.timeout(instant_or_so(&mut rng));
+    }
+    let group = builder
         .on_failure(if rng.below(3) == 0 { OnFailure::Continue } else { OnFailure::Cancel })
         .on_panic(if rng.below(2) == 0 { OnPanic::Collect } else { OnPanic::Resume })
         .max_failures(rng.below(4) as usize)
@@ -225,7 +336,14 @@ fn populate(group: &TaskGroup<Trouble>, rng: &mut Rng, depth: u32, counts: &Coun
     for _ in 0..rng.below(6) {
         let future = child(rng.fork(), depth, counts.clone(), group.spawner());
         let task = group.task().name("soaked");
-        match rng.below(6) {
+        match rng.below(8) {
+            6 | 7 => {
+                drop(future);
+                let (alive, listens) = (counts.guard(false), rng.below(3) > 0);
+                let rng = rng.fork();
+                let task = if listens { task } else { task.grace(Duration::from_micros(700)) };
+                drop(task.cooperative(move |token| cooperative(token, rng, alive, listens)));
+            }
             0 => drop(task.background().spawn(future)),
             1 => drop(task.eager().spawn(future)),
             2 => {
@@ -318,8 +436,11 @@ async fn dropped(mut rng: Rng, depth: u32, outer: &Counts) {
 fn soak(seed: u64) {
     let mut rng = Rng(seed);
     let runtime = match rng.below(3) {
-        0 => tokio::runtime::Builder::new_current_thread().build(),
-        workers => tokio::runtime::Builder::new_multi_thread().worker_threads(1 + workers as usize).build(),
+        0 => tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build(),
+        workers => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1 + workers as usize)
+            .enable_time()
+            .build(),
     };
     let runtime = runtime.expect("a runtime");
     let counts = Counts::root();

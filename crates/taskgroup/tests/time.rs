@@ -599,3 +599,40 @@ async fn waiting_for_a_shielded_child_costs_no_polls() {
     .unwrap();
     assert!(polls.load(Ordering::SeqCst) < 10, "{polls:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_grace_period_cannot_end_is_waited_for_in_a_frozen_host() {
+    let closure = Alive::new();
+    let guard = closure.guard();
+    let (started, start) = tokio::sync::oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let work = timeout(SECOND, async move {
+        let group: Group = TaskGroup::builder().grace(SECOND).build();
+        group.spawn_blocking(move |_| {
+            let _guard = guard;
+            started.send(()).unwrap();
+            released.recv().unwrap();
+            Ok(())
+        });
+        group.run(pending::<Result<(), _>>()).await
+    });
+    let pass = async {
+        start.await.unwrap();
+        // The clock does not move by itself while a blocking closure runs.
+        for _ in 0..4 {
+            tokio::time::advance(SECOND).await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(closure.now(), 1);
+        release.send(()).unwrap();
+        pending::<()>().await;
+    };
+    let ended = async {
+        assert!(work.await.is_err());
+        assert_eq!(closure.now(), 0, "the scope waited for the closure, deadline and grace period or not");
+    };
+    tokio::select! {
+        () = ended => {}
+        () = pass => {}
+    }
+}

@@ -38,7 +38,7 @@ pin_project! {
 
 impl<F: Future> Region<F> {
     pub(super) fn new(core: Arc<Core>, future: F) -> Self {
-        Self { future: Some(future), place: Place { core, attached: false }, timer: None }
+        Self { future: Some(future), place: Place { core, member: None }, timer: None }
     }
 }
 
@@ -54,9 +54,9 @@ impl<F: Future> Region<F> {
             return Poll::Pending;
         }
         loop {
-            let core = &this.place.core;
+            let Place { core, member } = &mut *this.place;
             let turn = {
-                let _entered = tree::enter(Arc::clone(core) as NodeRef);
+                let _entered = tree::enter_from(member);
                 let turn = tree::turn(core.node(), cx, first, |cx| match this.future.as_mut().as_pin_mut() {
                     Some(future) => future.poll(cx),
                     None => unreachable!("looked at above"),
@@ -156,26 +156,26 @@ fn outer_expired(core: &Core, now: Instant) -> bool {
 /// A region's place in the tree.
 pub(super) struct Place {
     core: Arc<Core>,
-    attached: bool,
+    /// The same as a member of the tree, once attached.
+    member: Option<NodeRef>,
 }
 
 impl Place {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        Self { core, attached: false }
+        Self { core, member: None }
     }
 
     /// Puts the region under the one that polls it. True: for the first time.
     pub(super) fn attach(&mut self) -> bool {
-        if self.attached {
+        if self.member.is_some() {
             return false;
         }
-        self.attached = true;
         self.core.enter();
-        let member = Arc::clone(&self.core) as NodeRef;
+        let member = &*self.member.insert(Arc::clone(&self.core) as NodeRef);
         // Looked at in place: a scope is opened often, and cancelled at its entry hardly ever.
-        let cancelled = tree::with_current(|region| tree::attach_scope(region?, &member));
+        let cancelled = tree::with_current(|region| tree::attach_scope(region?, member));
         if let Some(cause) = cancelled {
-            tree::cancel(&member, cause);
+            tree::cancel(member, cause);
         }
         true
     }
@@ -193,7 +193,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.attached {
+        if self.member.is_some() {
             self.leave();
         }
     }

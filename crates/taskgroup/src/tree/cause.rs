@@ -26,11 +26,25 @@ use crate::sync::Arc;
 pub struct Id(u64);
 
 impl Id {
+    /// Each thread takes a block of numbers at a time, so that threads that spawn do not meet here.
     pub(crate) fn next() -> Self {
+        use std::cell::Cell;
         use std::sync::atomic::{AtomicU64, Ordering};
+        const BLOCK: u64 = 64;
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        // Relaxed: only uniqueness matters, and a read-modify-write always sees the newest value.
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+        thread_local! {
+            static LEFT: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+        }
+        LEFT.with(|left| {
+            let (mut next, mut end) = left.get();
+            if next == end {
+                // Relaxed: only uniqueness matters, and a read-modify-write always sees the newest value.
+                next = NEXT.fetch_add(BLOCK, Ordering::Relaxed);
+                end = next + BLOCK;
+            }
+            left.set((next + 1, end));
+            Self(next)
+        })
     }
 
     /// The number behind the `#`.

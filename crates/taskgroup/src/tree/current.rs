@@ -30,6 +30,32 @@ impl Drop for Entered {
     }
 }
 
+/// Makes the node in `home` the current one until the guard is dropped, and puts it back: as [`enter`], for
+/// whoever is polled often.
+pub(crate) fn enter_from(home: &mut Option<NodeRef>) -> EnteredFrom<'_> {
+    let node = home.take();
+    match CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), node)) {
+        Ok(outer) => EnteredFrom { outer, home },
+        // Torn down with the thread: the node is gone with the closure, and nobody asks for it any more.
+        Err(_) => EnteredFrom { outer: None, home },
+    }
+}
+
+#[must_use]
+pub(crate) struct EnteredFrom<'h> {
+    outer: Option<NodeRef>,
+    home: &'h mut Option<NodeRef>,
+}
+
+impl Drop for EnteredFrom<'_> {
+    fn drop(&mut self) {
+        let outer = self.outer.take();
+        if let Ok(node) = CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), outer)) {
+            *self.home = node;
+        }
+    }
+}
+
 /// Runs `look` on the current node. Outside every node, and while the thread is being torn down: `None`.
 pub(crate) fn with_current<R>(look: impl FnOnce(Option<&NodeRef>) -> R) -> R {
     let mut look = Some(look);

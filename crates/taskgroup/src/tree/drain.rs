@@ -80,10 +80,10 @@ impl Walk {
     /// True: this very node is still ending.
     fn visit(&mut self, member: &NodeRef, waker: &Waker) -> bool {
         let node = member.node();
-        if node.is_forced() {
-            return false;
-        }
-        if let Some(ends) = grace_end(member) {
+        // What is left after a grace period is waited for: a closure on its thread.
+        if !node.is_forced()
+            && let Some(ends) = grace_end(member)
+        {
             if Instant::now() >= ends {
                 self.overdue.push(NodeRef::clone(member));
                 return false;
@@ -120,7 +120,7 @@ pub(crate) fn grace_end(group: &NodeRef) -> Option<Instant> {
 /// A region with a shield in it is polled once for each time its host is woken; a waker of the shield's
 /// own is there then.
 fn shield_step(node: &Node, waker: &Waker, polled: bool) -> Option<Frozen> {
-    if !node.is_thorough() || node.shields() == 0 || !is_region(node) {
+    if !node.is_thorough() || node.is_forced() || node.shields() == 0 || !is_region(node) {
         return None;
     }
     if !polled {

@@ -33,7 +33,7 @@ pub use cause::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeK
 pub use current::{current, deadline, is_cancelled};
 
 pub(crate) use attach::{attach_group, attach_scope};
-pub(crate) use current::{deadline_from, enter, is_cut, with_current};
+pub(crate) use current::{deadline_from, enter, enter_from, is_cut, with_current};
 pub(crate) use drain::{grace_end, is_busy};
 pub(crate) use member::{DropMode, Hold, Member, NodeRef, WaitKey, WakerSet, wake, wake_all};
 #[cfg(feature = "tokio-util")]
