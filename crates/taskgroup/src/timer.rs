@@ -12,7 +12,12 @@ use crate::lost;
 
 /// For waits of our own, on a runtime that may have no clock: there it never fires.
 #[derive(Default)]
-pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
+pub(crate) enum Timer {
+    #[default]
+    New,
+    Running(Pin<Box<Sleep>>),
+    NoClock,
+}
 
 impl Timer {
     /// Ready at `at`; a call with another instant moves the timer.
@@ -20,32 +25,36 @@ impl Timer {
         if Instant::now() >= at {
             return Poll::Ready(());
         }
-        match &mut self.0 {
-            Some(sleep) if sleep.deadline() != at => sleep.as_mut().reset(at),
-            Some(_) => {}
-            None => self.0 = start(at),
+        if let Timer::New = self {
+            *self = start(at);
         }
-        match &mut self.0 {
-            Some(sleep) => sleep.as_mut().poll(cx),
-            None => Poll::Pending,
+        match self {
+            Timer::Running(sleep) => {
+                if sleep.deadline() != at {
+                    sleep.as_mut().reset(at);
+                }
+                sleep.as_mut().poll(cx)
+            }
+            Timer::New | Timer::NoClock => Poll::Pending,
         }
     }
 }
 
 /// tokio cannot be asked whether a runtime has a clock, it panics without one. That must not happen in the
 /// middle of a child's end.
-fn start(at: Instant) -> Option<Pin<Box<Sleep>>> {
-    static MISSING: AtomicBool = AtomicBool::new(false);
-    // Relaxed: the flag only keeps the report from being repeated.
-    if MISSING.load(Ordering::Relaxed) {
-        return None;
+fn start(at: Instant) -> Timer {
+    static REPORTED: AtomicBool = AtomicBool::new(false);
+    match catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at)))) {
+        Ok(sleep) => Timer::Running(sleep),
+        Err(_) => {
+            // Relaxed: the flag only keeps the report from being repeated.
+            if !REPORTED.swap(true, Ordering::Relaxed) {
+                lost::report(format_args!(
+                    "grace periods, deadlines of groups and reports of slow exits need a runtime with a clock: call \
+                     `enable_time` or `enable_all` on its builder"
+                ));
+            }
+            Timer::NoClock
+        }
     }
-    let started = catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at)))).ok();
-    if started.is_none() && !MISSING.swap(true, Ordering::Relaxed) {
-        lost::report(format_args!(
-            "grace periods and reports of slow exits need a runtime with a clock: call `enable_time` or \
-             `enable_all` on its builder"
-        ));
-    }
-    started
 }

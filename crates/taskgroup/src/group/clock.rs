@@ -5,7 +5,7 @@
 //!
 //! 1. The deadline is looked at after the body has been polled, so a value that exists beats it.
 //! 2. A group inside something whose deadline has passed too leaves the report to that (the outermost
-//!    reports), and looks again soon.
+//!    reports), once and not for long: that may not be polled at all.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -47,7 +47,11 @@ pub(crate) const DEFERRED: Duration = Duration::from_millis(10);
 
 /// The timers of one `run`.
 #[derive(Default)]
-pub(super) struct Clock(Option<Box<Timer>>);
+pub(super) struct Clock {
+    timer: Option<Box<Timer>>,
+    /// It has left the report to a deadline further out once.
+    deferred: bool,
+}
 
 /// What the host does next.
 pub(super) enum Look {
@@ -97,7 +101,10 @@ impl Clock {
         cx: &mut Context<'_>,
     ) -> Look {
         let now = Instant::now();
-        if tree::deadline_from(core.node().parent()).is_some_and(|outer| outer <= now) {
+        let outer_expired =
+            || tree::deadline_that_cuts(core.node().parent()).is_some_and(|outer| outer <= now);
+        if !self.deferred && outer_expired() {
+            self.deferred = true;
             return match self.poll(core, now + DEFERRED, cx) {
                 Poll::Ready(()) => Look::Again,
                 Poll::Pending => Look::Wait,
@@ -117,6 +124,6 @@ impl Clock {
     ) -> Poll<()> {
         // Whatever polls this `run` need not be a runtime's task.
         let _runtime = Handle::try_current().is_err().then(|| core.runtime().enter());
-        self.0.get_or_insert_default().poll_until(at, cx)
+        self.timer.get_or_insert_default().poll_until(at, cx)
     }
 }

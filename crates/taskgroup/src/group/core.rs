@@ -138,7 +138,8 @@ impl<E: Send + 'static> GroupCore<E> {
         }
         let wait = Wait(&self.node, WaitKey::new());
         std::future::poll_fn(|cx| {
-            if tree::is_cut() || wait.0.watch_ordinary(wait.1, cx.waker()) > 0 {
+            // Looked at last: the child that failed, and cancelled this region, may have been the last one.
+            if wait.0.watch_ordinary(wait.1, cx.waker()) > 0 || tree::is_cut() {
                 return Poll::Pending;
             }
             Poll::Ready(())

@@ -83,6 +83,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let first = matches!(this.phase, Phase::New);
+        let mut running = first;
         loop {
             match this.phase {
                 Phase::New => {
@@ -90,7 +91,8 @@ where
                     *this.phase = Phase::Body(Body::open(&this.core.member(), this.location));
                 }
                 Phase::Body(body) => {
-                    let end = match body.poll(this.future.as_mut(), cx, first) {
+                    let running = std::mem::take(&mut running);
+                    let end = match body.poll(this.future.as_mut(), cx, running) {
                         Step::Ended(end) => end,
                         Step::Waits(until) => match this.clock.look(this.core, until, cx) {
                             Look::Wait => return Poll::Pending,
@@ -152,6 +154,7 @@ fn end_body<T, E: Send + 'static>(
         BodyEnd::Cut => None,
     };
     hand_over_groups(node, Some(&group));
+    tree::hand_up(node, group.node().parent().as_ref());
     drop(tree::detach(node));
     value
 }

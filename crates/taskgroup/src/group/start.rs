@@ -22,7 +22,7 @@ use crate::error::StartError;
 use crate::lost;
 use crate::sync::{Arc, Mutex, lock};
 use crate::task::{Ended, Panic, Reporter, Task, catch};
-use crate::tree::{self, CancelCause, CancelReason, DropMode, Hold, Member, Node, NodeKind, NodeRef};
+use crate::tree::{self, CancelCause, CancelReason, DropMode, Member, Node, NodeKind, NodeRef};
 
 /// By this a started child says that it is ready, with a value for its starter.
 ///
@@ -222,7 +222,7 @@ where
 fn link<R, E>(region: &NodeRef, shared: &Shared<R, E>, node: Node, child: NodeRef) {
     let link = Arc::new(Link { node, child: Mutex::new(Some(child)) });
     let member = Arc::clone(&link) as NodeRef;
-    let cancelled = Node::adopt(region, &member, Hold::Nested);
+    let cancelled = tree::attach_member(region, &member);
     let mut state = lock(&shared.state);
     let resolved = state.ended || matches!(state.progress, Progress::Ready(_));
     if !resolved {
@@ -256,10 +256,21 @@ impl<R, T: Send + 'static, E: Send + 'static> Pending<'_, R, T, E> {
         link(&region, &self.shared, node, self.task().member());
     }
 
+    /// The link goes where the start is polled.
+    fn follow(&self) {
+        let Some(link) = lock(&self.shared.state).link.clone() else { return };
+        tree::follow_current(&(Arc::clone(&link) as NodeRef));
+        if lock(&self.shared.state).link.is_none() {
+            // Resolved meanwhile: it must not stand anywhere.
+            link.resolve();
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Started<R, T, E>> {
         if tree::is_cut() {
             return Poll::Pending;
         }
+        self.follow();
         let mut state = lock(&self.shared.state);
         if matches!(state.progress, Progress::Ready(_)) {
             let Progress::Ready(value) = std::mem::replace(&mut state.progress, Progress::Told) else {

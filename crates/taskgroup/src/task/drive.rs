@@ -152,7 +152,9 @@ where
 
     /// Stores the outcome, leaves the books, wakes: the last steps of every end.
     fn settle(&self, outcome: Outcome<T>) {
-        let cut = matches!(outcome, Outcome::Cancelled { .. });
+        if let Outcome::Cancelled { cause, .. } = &outcome {
+            tree::note_cut(self.node(), cause);
+        }
         // SAFETY: C1: every caller owns the stage, has cleared it, and `finish` comes next.
         unsafe { self.store_outcome(outcome) };
         if self.node().has_had_members() {
@@ -168,9 +170,6 @@ where
         }
         // Done and out of the books in one step: who sees it ended does not find it counted any more, and
         // who finds the books empty finds it ended.
-        if cut && let Some(group) = self.node().parent() {
-            group.node().set_cut();
-        }
         let mut waited = false;
         tree::detach_with(self.node(), || waited = self.state.finish());
         if waited {

@@ -193,7 +193,8 @@ impl<T: 'static> Task<T> {
         }
         // tokio's budget: a loop over a thousand ended tasks lets others run in between.
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
-        if !self.cell.poll_done(key, cx.waker()) {
+        // A child that fails marks this region before it is done; between the two looks it may have done both.
+        if !self.cell.poll_done(key, cx.waker()) || tree::is_cut() {
             return Poll::Pending;
         }
         budget.made_progress();

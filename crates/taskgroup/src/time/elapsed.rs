@@ -11,7 +11,7 @@ use super::core::Core;
 use super::region::Region;
 use crate::group::Limit;
 use crate::sync::Arc;
-use crate::tree::{CancelCause, CancelReason, NodeInfo, NodeKind};
+use crate::tree::{self, CancelCause, Member, NodeInfo, NodeKind};
 
 /// Runs a future for at most this long, counted from the first poll.
 ///
@@ -44,7 +44,8 @@ use crate::tree::{CancelCause, CancelReason, NodeInfo, NodeKind};
 ///
 /// # Panics
 ///
-/// Outside a tokio runtime with its clock enabled, if the future has to wait.
+/// Outside a tokio runtime with its clock enabled, if the future has to wait. When it was cancelled with the
+/// code that polled it, and is polled again by code that was not (a `&mut timeout` that outlived a scope).
 #[track_caller]
 pub fn timeout<F: Future>(
     limit: Duration,
@@ -88,17 +89,28 @@ pub(super) fn limited<F: Future>(
     future: F,
     location: &'static Location<'static>,
 ) -> impl Future<Output = Result<F::Output, Elapsed>> + use<F> {
-    let region = Region::new(Arc::new(Core::new(kind, location, Some(limit))), future);
+    let core = Arc::new(Core::new(kind, location, Some(limit)));
+    let region = Region::new(Arc::clone(&core), future);
     async move {
         match region.await {
             Ok(output) => Ok(output),
-            Err(cause) => match Elapsed::from_cause(&cause) {
-                Some(elapsed) => Err(elapsed),
-                // Its surroundings' cancel, and it was moved out of them meanwhile: it has no value to give.
-                None => std::future::pending().await,
+            Err(cause) => match core.expired() {
+                Some(after) => Err(Elapsed { scope: core.node().info(), after }),
+                None => no_value(&cause, location).await,
             },
         }
     }
+}
+
+/// What was cut with its surroundings has no value to give. They are cut too, here; unless the future was
+/// taken out of them, and is asked again elsewhere.
+pub(super) async fn no_value<T>(cause: &CancelCause, location: &'static Location<'static>) -> T {
+    assert!(
+        tree::is_cut(),
+        "the future made at {location} was cancelled with the code that it was polled in before ({cause}), and \
+         polled again outside: it has no value to give"
+    );
+    std::future::pending().await
 }
 
 /// A time limit passed before the work was done.
@@ -112,13 +124,6 @@ pub struct Elapsed {
 }
 
 impl Elapsed {
-    fn from_cause(cause: &CancelCause) -> Option<Self> {
-        match cause.reason() {
-            CancelReason::Deadline(scope, after) => Some(Self { scope: scope.clone(), after: *after }),
-            _ => None,
-        }
-    }
-
     /// The scope whose time it was.
     pub fn scope(&self) -> &NodeInfo {
         &self.scope

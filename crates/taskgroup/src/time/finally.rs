@@ -11,11 +11,11 @@
 use std::future::{Future, poll_fn};
 use std::panic::Location;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::core::Core;
-use super::elapsed::limited;
+use super::elapsed::{limited, no_value};
 use super::region::{Place, Region};
 use crate::group::Limit;
 use crate::lost;
@@ -132,15 +132,13 @@ where
     Fut: Future<Output = ()>,
 {
     let mut guard = Place::new(Arc::new(Core::new(NodeKind::Shield, location, None)));
-    guard.attach();
-    let worked = work(future, location).await;
-    let ending = match &worked {
-        Worked::Returned(Ok(_)) => Ending::Succeeded,
-        Worked::Returned(Err(_)) => Ending::Failed,
-        Worked::Panicked(_) => Ending::Panicked,
-        Worked::Cut(cause) => Ending::Cancelled(cause.clone()),
-    };
-    let cleaned = clean(limit, async { cleanup(ending).await }, location).await;
+    let mut both = pin!(work_and_clean(limit, future, cleanup, location));
+    let (worked, cleaned) = poll_fn(|cx| {
+        guard.attach();
+        let waker = guard.waker(cx);
+        both.as_mut().poll(&mut Context::from_waker(waker.as_ref().unwrap_or(cx.waker())))
+    })
+    .await;
     drop(guard);
     match (worked, cleaned) {
         (Worked::Panicked(panic), cleaned) => {
@@ -151,9 +149,30 @@ where
         }
         (_, Err(panic)) => panic.resume(),
         (Worked::Returned(result), Ok(())) => result,
-        // Its surroundings are cut here, as it was.
-        (Worked::Cut(_), Ok(())) => std::future::pending().await,
+        (Worked::Cut(cause), Ok(())) => no_value(&cause, location).await,
     }
+}
+
+async fn work_and_clean<F, T, E, C, Fut>(
+    limit: Duration,
+    future: F,
+    cleanup: C,
+    location: &'static Location<'static>,
+) -> (Worked<Result<T, E>>, Result<(), Panic>)
+where
+    F: Future<Output = Result<T, E>>,
+    C: FnOnce(Ending) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let worked = work(future, location).await;
+    let ending = match &worked {
+        Worked::Returned(Ok(_)) => Ending::Succeeded,
+        Worked::Returned(Err(_)) => Ending::Failed,
+        Worked::Panicked(_) => Ending::Panicked,
+        Worked::Cut(cause) => Ending::Cancelled(cause.clone()),
+    };
+    let cleaned = clean(limit, async { cleanup(ending).await }, location).await;
+    (worked, cleaned)
 }
 
 /// The work, in a scope that its surroundings' cancel reaches.

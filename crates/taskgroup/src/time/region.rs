@@ -2,18 +2,19 @@
 //!
 //! # Invariants
 //!
-//! 1. From its first poll until its end the region stands in the tree under the region that polls it; the
-//!    inner future is dropped before it leaves.
+//! 1. From its first poll until its end the region stands in the tree under the region that polls it, or that
+//!    polled it last; the inner future is dropped before it leaves.
 //! 2. The inner future is polled before the deadline is looked at, so a value that exists beats it (R19);
 //!    and the clock is read, not only the timer awaited, so a future that exhausts the task's budget at each
 //!    poll cannot starve its own deadline.
-//! 3. Of several deadlines that have passed, the outermost reports: an inner one waits for it.
+//! 3. Of several deadlines that have passed, the outermost reports: an inner one waits for it, once and not
+//!    for long, for the outer one may not be polled at all.
 //! 4. Cut together with its surroundings it never returns: they are cut too. Cut alone, it says so; a shield
 //!    always does.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
@@ -23,7 +24,7 @@ use super::core::Core;
 use crate::group::DEFERRED;
 use crate::sync::Arc;
 use crate::task::hand_over_groups;
-use crate::tree::{self, CancelCause, Member, NodeKind, NodeRef, Turn};
+use crate::tree::{self, CancelCause, Member, NodeKind, NodeRef, ShieldWaker, Turn};
 
 pin_project! {
     pub(super) struct Region<F> {
@@ -33,12 +34,14 @@ pin_project! {
         place: Place,
         #[pin]
         timer: Option<Sleep>,
+        // Whether it has left the report to a deadline further out once.
+        deferred: bool,
     }
 }
 
 impl<F: Future> Region<F> {
     pub(super) fn new(core: Arc<Core>, future: F) -> Self {
-        Self { future: Some(future), place: Place { core, member: None }, timer: None }
+        Self { future: Some(future), place: Place::new(core), timer: None, deferred: false }
     }
 }
 
@@ -49,18 +52,21 @@ impl<F: Future> Region<F> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<F::Output, CancelCause>> {
         let mut this = self.project();
-        let mut first = this.place.attach();
         if this.future.is_none() {
             return Poll::Pending;
         }
+        let mut first = this.place.attach();
+        let waker = this.place.waker(cx);
+        let mut cx = Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
         loop {
-            let Place { core, member } = &mut *this.place;
+            let Place { core, member, .. } = &mut *this.place;
             let turn = {
                 let _entered = tree::enter_from(member);
-                let turn = tree::turn(core.node(), cx, first, |cx| match this.future.as_mut().as_pin_mut() {
-                    Some(future) => future.poll(cx),
-                    None => unreachable!("looked at above"),
-                });
+                let turn =
+                    tree::turn(core.node(), &mut cx, first, |cx| match this.future.as_mut().as_pin_mut() {
+                        Some(future) => future.poll(cx),
+                        None => unreachable!("looked at above"),
+                    });
                 if !matches!(turn, Turn::Pending(_)) {
                     this.future.set(None);
                 }
@@ -79,7 +85,8 @@ impl<F: Future> Region<F> {
                 }
                 Turn::Pending(inside) => inside,
             };
-            if look(core, this.timer.as_mut(), entered, inside, cx).is_pending() {
+            let clock = Clock { core, deferred: this.deferred, entered, inside };
+            if clock.look(this.timer.as_mut(), &mut cx).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -105,41 +112,46 @@ impl<F: Future> Future for Region<F> {
     }
 }
 
-/// The region waits. Ready: its deadline or a grace period inside has come, the region is to be polled again.
-///
-/// `entered`: in this very poll. Then a limit that is not tiny has not passed, and the clock is not read.
-fn look(
-    core: &Arc<Core>,
-    mut timer: Pin<&mut Option<Sleep>>,
+/// What a region that waits looks at.
+struct Clock<'a> {
+    core: &'a Arc<Core>,
+    deferred: &'a mut bool,
+    /// In this very poll. Then a limit that is not tiny has not passed, and the clock is not read.
     entered: bool,
+    /// When a grace period inside ends.
     inside: Option<Instant>,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    let deadline = core.pending_deadline();
-    let at = deadline.map(|deadline| deadline.at);
-    let Some(mut next) = at.into_iter().chain(inside).min() else { return Poll::Pending };
-    let surely_later = entered && deadline.is_some_and(|deadline| deadline.after > TINY) && inside.is_none();
-    if !surely_later {
-        let now = Instant::now();
-        if next <= now {
-            let expires = at == Some(next);
-            if !expires || !outer_expired(core, now) {
-                if expires {
-                    core.expire();
+}
+
+impl Clock<'_> {
+    /// Ready: the deadline or a grace period inside has come, the region is to be polled again.
+    fn look(self, mut timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.core.pending_deadline();
+        let at = deadline.map(|deadline| deadline.at);
+        let Some(mut next) = at.into_iter().chain(self.inside).min() else { return Poll::Pending };
+        let tiny = deadline.is_none_or(|deadline| deadline.after <= TINY);
+        if !self.entered || tiny || self.inside.is_some() {
+            let now = Instant::now();
+            if next <= now {
+                let expires = at == Some(next);
+                if !expires || *self.deferred || !outer_expired(self.core, now) {
+                    if expires {
+                        self.core.expire();
+                    }
+                    return Poll::Ready(());
                 }
-                return Poll::Ready(());
+                *self.deferred = true;
+                next = now + DEFERRED;
             }
-            next = now + DEFERRED;
         }
-    }
-    match timer.as_mut().as_pin_mut() {
-        Some(sleep) if sleep.deadline() != next => sleep.reset(next),
-        Some(_) => {}
-        None => timer.set(Some(sleep_until(next))),
-    }
-    match timer.as_pin_mut() {
-        Some(sleep) => sleep.poll(cx),
-        None => unreachable!("set above"),
+        match timer.as_mut().as_pin_mut() {
+            Some(sleep) if sleep.deadline() != next => sleep.reset(next),
+            Some(_) => {}
+            None => timer.set(Some(sleep_until(next))),
+        }
+        match timer.as_pin_mut() {
+            Some(sleep) => sleep.poll(cx),
+            None => unreachable!("set above"),
+        }
     }
 }
 
@@ -150,42 +162,68 @@ fn outer_expired(core: &Core, now: Instant) -> bool {
     if core.node().kind() == NodeKind::Shield {
         return false;
     }
-    tree::deadline_from(core.node().parent()).is_some_and(|outer| outer <= now)
+    tree::deadline_that_cuts(core.node().parent()).is_some_and(|outer| outer <= now)
 }
 
 /// A region's place in the tree.
 pub(super) struct Place {
     core: Arc<Core>,
-    /// The same as a member of the tree, once attached.
+    /// The same as a member of the tree, from the first poll to the end.
     member: Option<NodeRef>,
+    /// The waker that a shield is polled with, behind the host's that it stands for.
+    waker: Option<(Waker, Waker)>,
 }
 
 impl Place {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        Self { core, member: None }
+        Self { core, member: None, waker: None }
     }
 
-    /// Puts the region under the one that polls it. True: for the first time.
+    /// Puts the region under the one that polls it, at each poll: the future may have been polled elsewhere
+    /// before. True: for the first time.
     pub(super) fn attach(&mut self) -> bool {
-        if self.member.is_some() {
+        if let Some(member) = &self.member {
+            tree::follow_current(member);
             return false;
         }
         self.core.enter();
         let member = &*self.member.insert(Arc::clone(&self.core) as NodeRef);
         // Looked at in place: a scope is opened often, and cancelled at its entry hardly ever.
-        let cancelled = tree::with_current(|region| tree::attach_scope(region?, member));
+        let cancelled = tree::with_current(|region| tree::attach_member(region?, member));
         if let Some(cause) = cancelled {
             tree::cancel(member, cause);
         }
         true
     }
 
-    /// Takes the region out of the tree. Groups that it left alive are its surroundings' (R4).
+    /// The waker to poll a shield with.
+    pub(super) fn waker(&mut self, cx: &Context<'_>) -> Option<Waker> {
+        if self.core.node().kind() != NodeKind::Shield {
+            return None;
+        }
+        tree::begin_poll(self.core.node());
+        match &self.waker {
+            Some((host, own)) if host.will_wake(cx.waker()) => Some(own.clone()),
+            _ => {
+                let host = cx.waker().clone();
+                let own = Waker::from(ShieldWaker::new(Arc::clone(&self.core) as NodeRef, host.clone()));
+                self.waker = Some((host, own.clone()));
+                Some(own)
+            }
+        }
+    }
+
+    /// Takes the region out of the tree. What it left alive is its surroundings' (R4).
     pub(super) fn leave(&mut self) {
+        if self.member.take().is_none() {
+            return;
+        }
         self.core.end();
         let node = self.core.node();
         if node.has_had_members() {
-            hand_over_groups(node, node.parent().as_ref());
+            let above = node.parent();
+            hand_over_groups(node, above.as_ref());
+            tree::hand_up(node, above.as_ref());
         }
         drop(tree::detach(node));
     }
@@ -193,8 +231,6 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.member.is_some() {
-            self.leave();
-        }
+        self.leave();
     }
 }

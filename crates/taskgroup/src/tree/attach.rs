@@ -1,32 +1,78 @@
 //! Putting groups, scopes and shields under the region whose code opened them (R4, R14).
 
+use super::current::{uncut_host, with_current};
 use super::member::{Hold, NodeRef};
+use super::node::{GRACED, SHIELDED, detach, rehome};
 use super::propagate::{cancel, cause_for, passes_to};
 use super::{CancelCause, Node, NodeKind};
 
 /// Puts a group under a region, and under the region's cancel if it has been cancelled (R4).
 pub(crate) fn attach_group(region: &NodeRef, group: &NodeRef) {
-    if group.node().is_thorough() || group.grace().is_some() {
-        note(region);
-    }
-    if let Some(cause) = attach(region, group, Hold::Nested) {
+    let graced = if group.grace().is_some() { GRACED } else { 0 };
+    note(region, graced | group.node().which(SHIELDED | GRACED));
+    if let Some(cause) = attach(region, group, Hold::Nested).or_else(|| closures_cause(region)) {
         cancel(group, cause);
     }
 }
 
-/// Puts a scope or a shield under a region. The cause with which a scope is to be cancelled at once is handed
-/// back, for the caller holds on to the current node.
-#[must_use]
-pub(crate) fn attach_scope(region: &NodeRef, scope: &NodeRef) -> Option<CancelCause> {
-    let (parent, node) = (region.node(), scope.node());
-    let shield = node.kind() == NodeKind::Shield;
-    if shield || node.is_thorough() {
-        note(region);
+/// A scope of a blocking closure is not cancelled with it; a group that is opened in such a scope is. It is
+/// put into the scope before this look, so either this finds the mark or the mark's walk finds the group.
+fn closures_cause(region: &NodeRef) -> Option<CancelCause> {
+    if !region.node().is_in_uncut() {
+        return None;
     }
-    if !shield && (!parent.is_cuttable() || parent.is_in_uncut()) {
+    let host = uncut_host(NodeRef::clone(region));
+    let because = host.node().cause().filter(|_| host.node().kind() == NodeKind::Blocking)?;
+    Some(CancelCause::host_cancelled(host.node().info(), region.node().info(), because))
+}
+
+/// Puts a scope, a shield or a pending start that is polled under the current region, if it stands elsewhere:
+/// it was polled inside something that has ended since, or on another task.
+pub(crate) fn follow_current(member: &NodeRef) {
+    let moved =
+        with_current(|region| region.filter(|region| !member.node().stands_under(region.node())).cloned());
+    let Some(region) = moved else { return };
+    drop(detach(member.node()));
+    if let Some(cause) = attach_member(&region, member) {
+        cancel(member, cause);
+    }
+}
+
+/// A region has ended, and scopes, shields and pending starts are left whose futures others hold: they go to
+/// the region above.
+pub(crate) fn hand_up(region: &Node, above: Option<&NodeRef>) {
+    let Some(above) = above else { return };
+    for member in region.members_snapshot() {
+        if let Some(hold) = hold_of(member.node().kind()) {
+            note(above, noted_by(member.node()));
+            rehome(&member, region, above, hold);
+        }
+    }
+}
+
+fn hold_of(kind: NodeKind) -> Option<Hold> {
+    match kind {
+        NodeKind::Scope => Some(Hold::Scope),
+        NodeKind::Shield => Some(Hold::Shield),
+        NodeKind::Start => Some(Hold::Nested),
+        _ => None,
+    }
+}
+
+fn noted_by(node: &Node) -> u32 {
+    if node.kind() == NodeKind::Shield { SHIELDED } else { node.which(SHIELDED | GRACED) }
+}
+
+/// Puts a scope, a shield or a pending start under a region. The cause with which it is to be cancelled at once
+/// is handed back, for the caller may hold on to the current node.
+#[must_use]
+pub(crate) fn attach_member(region: &NodeRef, member: &NodeRef) -> Option<CancelCause> {
+    let (parent, node) = (region.node(), member.node());
+    note(region, noted_by(node));
+    if node.kind() == NodeKind::Scope && (!parent.is_cuttable() || parent.is_in_uncut()) {
         node.set_in_uncut();
     }
-    attach(region, scope, if shield { Hold::Shield } else { Hold::Scope })
+    attach(region, member, hold_of(node.kind()).expect("one of the three"))
 }
 
 fn attach(region: &NodeRef, member: &NodeRef, hold: Hold) -> Option<CancelCause> {
@@ -34,13 +80,16 @@ fn attach(region: &NodeRef, member: &NodeRef, hold: Hold) -> Option<CancelCause>
     passes_to(region.node(), member.node()).then(|| cause_for(region, member, &cause))
 }
 
-/// Notes on the way up, as far as the task that polls all this, that whoever looks at a frozen region must
-/// look at all that is inside: there may be a shield or a grace period. Who has the note has handed it on.
-fn note(region: &NodeRef) {
+/// Notes on the way up, as far as the task that polls all this, how far whoever looks at a frozen region must
+/// look: there may be a shield or a grace period inside. Who has the note has handed it on.
+fn note(region: &NodeRef, flags: u32) {
+    if flags == 0 {
+        return;
+    }
     let mut next = Some(NodeRef::clone(region));
     while let Some(member) = next {
         let node = member.node();
-        if node.set_thorough() || matches!(node.kind(), NodeKind::Task | NodeKind::Blocking) {
+        if node.set_all(flags) || matches!(node.kind(), NodeKind::Task | NodeKind::Blocking) {
             return;
         }
         next = node.parent();

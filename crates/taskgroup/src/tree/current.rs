@@ -105,7 +105,7 @@ fn is_host_cancelled(scope: &Node) -> bool {
 }
 
 /// The cooperative task or blocking closure that a scope of its own is in; else the region itself.
-fn uncut_host(region: NodeRef) -> NodeRef {
+pub(super) fn uncut_host(region: NodeRef) -> NodeRef {
     let mut host = region;
     while host.node().is_in_uncut() && !host.node().is_cancelled() {
         match host.node().parent() {
@@ -145,24 +145,30 @@ pub(crate) fn is_cut() -> bool {
 /// ```
 pub fn deadline() -> Option<Instant> {
     let node = with_current(|node| node.cloned())?;
-    let nearest = deadline_from(Some(NodeRef::clone(&node)));
+    let nearest = nearest_deadline(Some(NodeRef::clone(&node)), |_| true);
     match node.node().is_cut() {
         true => Some(nearest.map_or_else(Instant::now, |deadline| deadline.min(Instant::now()))),
         false => nearest,
     }
 }
 
-/// The earliest deadline from a node upwards, as far as one from outside reaches in.
-pub(crate) fn deadline_from(start: Option<NodeRef>) -> Option<Instant> {
+/// The earliest deadline from a node upwards whose cancel would cut that node.
+pub(crate) fn deadline_that_cuts(start: Option<NodeRef>) -> Option<Instant> {
+    nearest_deadline(start, Node::is_cuttable)
+}
+
+/// The earliest deadline from a node upwards, as far as one from outside reaches in, and no further than `on` says.
+fn nearest_deadline(start: Option<NodeRef>, on: impl Fn(&Node) -> bool) -> Option<Instant> {
     let (mut next, mut nearest) = (start, None::<Instant>);
     while let Some(member) = next {
         if let Some(deadline) = member.deadline() {
             nearest = Some(nearest.map_or(deadline, |other| other.min(deadline)));
         }
-        if member.node().kind() == NodeKind::Shield || member.node().is_cooperative() {
+        let node = member.node();
+        if node.kind() == NodeKind::Shield || node.is_cooperative() || !on(node) {
             break;
         }
-        next = member.node().parent();
+        next = node.parent();
     }
     nearest
 }

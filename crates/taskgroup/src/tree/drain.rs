@@ -1,16 +1,20 @@
 //! What a cancelled region that stands at an await still has to wait for (R12).
 //!
 //! A frozen region is not polled. Each time its host is polled for whatever reason, it asks here:
-//! are the groups inside drained, does one of them hold a failure that its `run` must return, does a
-//! shield inside need the poll, is a group's grace period over?
+//! are the groups inside drained, does one of them hold a failure that its `run` must return, was a shield
+//! inside woken, is a group's grace period over?
 //! The walk stays inside the region: it goes from groups to their bodies, through scopes, and on to the
-//! groups of those, but not into tasks, for a live task keeps its group busy anyway; and not into shields.
+//! groups of those, but not into tasks, for a live task keeps its group busy anyway; and not into shields. It
+//! stops at the first thing that settles the question: how far it must go is noted in the regions (`SHIELDED`,
+//! `GRACED`).
 
 use std::task::Waker;
 
 use tokio::time::Instant;
 
-use super::member::{Hold, NodeRef};
+use super::member::NodeRef;
+use super::node::{GRACED, SHIELDED, WOKEN, WOKEN_BELOW};
+use super::shield;
 use super::{Node, NodeKind};
 
 /// What the host of a frozen region must do.
@@ -20,7 +24,7 @@ pub(crate) enum Frozen {
     /// group's grace period ends.
     Wait(Option<Instant>),
     /// Poll the region once, then ask [`Deliverable::again`]: a drained group's `run` has failures to
-    /// return, or a shield inside is being run.
+    /// return, or a shield inside was woken.
     Poll(Deliverable),
     /// Drop what is left in these groups, and ask again: their grace period is over (R15).
     Force(Vec<NodeRef>),
@@ -45,66 +49,101 @@ impl Deliverable {
 /// Looks at what is left inside a frozen region. Leaves `waker` with the first thing found that is still
 /// ending: many that end together then wake the host a few times, not once each.
 ///
-/// `polled`: the host has polled the region since it found it cancelled, so that a shield inside has its waker.
+/// `polled`: the host has polled the region in this turn since it found it cancelled.
 pub(crate) fn frozen_step(region: &Node, waker: &Waker, polled: bool) -> Frozen {
     if !region.has_had_members() {
         return Frozen::Drop;
     }
-    if let Some(step) = shield_step(region, waker, polled) {
-        return step;
+    let noted = region.which(SHIELDED | GRACED);
+    if !polled && region.which(WOKEN_BELOW) != 0 {
+        return Frozen::Poll(Deliverable(Vec::new()));
     }
-    let mut walk = Walk { inside: region.members_snapshot(), ..Walk::default() };
-    while let Some(member) = walk.inside.pop() {
-        if let Some(step) = shield_step(member.node(), waker, polled) {
-            return step;
+    let mut walk =
+        Walk { waker, polled, shield: false, busy: false, deliverable: vec![], overdue: vec![], ends: None };
+    let mut stack: Vec<(Option<NodeRef>, usize)> = vec![(None, 0)];
+    while let Some((place, cursor)) = stack.last_mut() {
+        let node = place.as_ref().map_or(region, |member| member.node());
+        let Some((member, next)) = node.next_inside(*cursor) else {
+            stack.pop();
+            continue;
+        };
+        *cursor = next;
+        if !polled && member.node().which(WOKEN) != 0 && shield::is_awaited(member.node(), waker, polled) {
+            return Frozen::Poll(Deliverable(Vec::new()));
         }
-        // Beyond the first that is ending only shields and grace periods are of interest.
-        if walk.visit(&member, waker) && !region.is_thorough() {
+        walk.visit(&member, node);
+        if walk.is_settled(noted) {
             return Frozen::Wait(None);
+        }
+        if matches!(member.node().kind(), NodeKind::Group | NodeKind::Body | NodeKind::Scope) {
+            stack.push((Some(member), 0));
         }
     }
     walk.result()
 }
 
 /// What is known so far of the inside of a frozen region.
-#[derive(Default)]
-struct Walk {
-    inside: Vec<NodeRef>,
+struct Walk<'a> {
+    waker: &'a Waker,
+    polled: bool,
+    shield: bool,
     busy: bool,
     deliverable: Vec<NodeRef>,
     overdue: Vec<NodeRef>,
-    grace_ends: Option<Instant>,
+    ends: Option<Instant>,
 }
 
-impl Walk {
-    /// True: this very node is still ending.
-    fn visit(&mut self, member: &NodeRef, waker: &Waker) -> bool {
+impl Walk<'_> {
+    /// Looks at one node, which stands in `place`.
+    fn visit(&mut self, member: &NodeRef, place: &Node) {
         let node = member.node();
-        // What is left after a grace period is waited for: a closure on its thread.
-        if !node.is_forced()
-            && let Some(ends) = grace_end(member)
-        {
-            if Instant::now() >= ends {
-                self.overdue.push(NodeRef::clone(member));
-                return false;
+        match node.kind() {
+            NodeKind::Shield => {
+                if !self.shield && shield::is_awaited(node, self.waker, self.polled) {
+                    self.shield = true;
+                    // For one that is dropped elsewhere.
+                    place.watch_nested(self.waker);
+                }
             }
-            self.grace_ends = Some(self.grace_ends.map_or(ends, |other| other.min(ends)));
+            NodeKind::Group => {
+                if node.is_deliverable() {
+                    self.deliverable.push(NodeRef::clone(member));
+                }
+                self.busy = self.busy || is_ending(node, self.waker);
+                self.look_at_grace(member);
+            }
+            _ => self.busy = self.busy || is_ending(node, self.waker),
         }
-        let ending = !self.busy && is_ending(node, waker);
-        self.busy |= ending;
-        descend(node, &mut self.inside);
-        if node.kind() == NodeKind::Group && node.is_deliverable() {
-            self.deliverable.push(NodeRef::clone(member));
+    }
+
+    /// What is left after a grace period is waited for: a closure on its thread.
+    fn look_at_grace(&mut self, group: &NodeRef) {
+        if group.node().is_forced() {
+            return;
         }
-        ending
+        let Some(ends) = grace_end(group) else { return };
+        if Instant::now() < ends {
+            self.ends = Some(self.ends.map_or(ends, |other| other.min(ends)));
+        } else if is_busy(group, self.waker) {
+            self.overdue.push(NodeRef::clone(group));
+        }
+    }
+
+    /// Whether nothing that is still to be seen changes the answer.
+    fn is_settled(&self, noted: u32) -> bool {
+        match noted {
+            0 => self.busy,
+            SHIELDED => self.shield,
+            _ => false,
+        }
     }
 
     fn result(self) -> Frozen {
         if !self.overdue.is_empty() {
             return Frozen::Force(self.overdue);
         }
-        match (self.busy, self.deliverable.is_empty()) {
-            (true, _) => Frozen::Wait(self.grace_ends),
+        match (self.busy || self.shield, self.deliverable.is_empty()) {
+            (true, _) => Frozen::Wait(self.ends),
             (false, true) => Frozen::Drop,
             (false, false) => Frozen::Poll(Deliverable(self.deliverable)),
         }
@@ -117,33 +156,24 @@ pub(crate) fn grace_end(group: &NodeRef) -> Option<Instant> {
     group.node().cause()?.at().checked_add(period)
 }
 
-/// A region with a shield in it is polled once for each time its host is woken; a waker of the shield's
-/// own is there then.
-fn shield_step(node: &Node, waker: &Waker, polled: bool) -> Option<Frozen> {
-    if !node.is_thorough() || node.is_forced() || node.shields() == 0 || !is_region(node) {
-        return None;
-    }
-    if !polled {
-        return Some(Frozen::Poll(Deliverable(Vec::new())));
-    }
-    // For a shield that is dropped elsewhere.
-    node.watch_nested(waker);
-    Some(Frozen::Wait(None))
-}
-
-fn is_region(node: &Node) -> bool {
-    matches!(node.kind(), NodeKind::Body | NodeKind::Scope | NodeKind::Task | NodeKind::Shield)
-}
-
 /// Whether anything lives in this group or in a group inside its regions; if so, leaves `waker` there.
 pub(crate) fn is_busy(group: &NodeRef, waker: &Waker) -> bool {
-    let mut inside = vec![NodeRef::clone(group)];
-    while let Some(member) = inside.pop() {
-        let node = member.node();
-        if is_ending(node, waker) {
+    if is_ending(group.node(), waker) {
+        return true;
+    }
+    let mut stack = vec![(NodeRef::clone(group), 0)];
+    while let Some((place, cursor)) = stack.last_mut() {
+        let Some((member, next)) = place.node().next_inside(*cursor) else {
+            stack.pop();
+            continue;
+        };
+        *cursor = next;
+        if is_ending(member.node(), waker) {
             return true;
         }
-        descend(node, &mut inside);
+        if matches!(member.node().kind(), NodeKind::Group | NodeKind::Body | NodeKind::Scope) {
+            stack.push((member, 0));
+        }
     }
     false
 }
@@ -158,16 +188,5 @@ fn is_ending(node: &Node, waker: &Waker) -> bool {
             node.parent().is_some()
         }
         _ => false,
-    }
-}
-
-fn descend(node: &Node, inside: &mut Vec<NodeRef>) {
-    match node.kind() {
-        NodeKind::Group => {
-            inside.extend(node.members_of(Hold::Nested));
-            inside.extend(node.body());
-        }
-        NodeKind::Body | NodeKind::Scope => inside.extend(node.members_snapshot()),
-        NodeKind::Start | NodeKind::Task | NodeKind::Blocking | NodeKind::Shield | NodeKind::Token => {}
     }
 }

@@ -78,7 +78,7 @@ pub(crate) const BODY_SLOT: u32 = u32::MAX;
 
 /// The members of one node. Invariants, under the node's lock:
 /// `ordinary + background` is the number of live children; every watcher is woken when either `ordinary`
-/// or that sum falls to zero, and when a nested node or a shield leaves; `shields` is the number of shields.
+/// or that sum falls to zero, and when a nested node or a shield leaves; `nested` is the number of nested ones.
 /// Tokens and waiters count for nothing.
 #[derive(Default)]
 pub(crate) struct Members {
@@ -86,7 +86,7 @@ pub(crate) struct Members {
     pub(super) body: Option<NodeRef>,
     pub(super) ordinary: usize,
     pub(super) background: usize,
-    pub(super) shields: usize,
+    pub(super) nested: usize,
     pub(super) watchers: WakerSet,
     /// The tokens directly below, apart from all that the node waits for.
     pub(super) tokens: Slab<NodeRef>,
@@ -103,8 +103,8 @@ impl Members {
         match hold {
             Hold::Ordinary => self.ordinary += 1,
             Hold::Background => self.background += 1,
-            Hold::Shield => self.shields += 1,
-            Hold::Nested | Hold::Scope => {}
+            Hold::Nested => self.nested += 1,
+            Hold::Shield | Hold::Scope => {}
             Hold::Body => {
                 self.body = Some(member);
                 return BODY_SLOT;
@@ -136,11 +136,11 @@ impl Members {
                 self.background -= 1;
                 self.live() == 0
             }
-            Hold::Shield => {
-                self.shields -= 1;
+            Hold::Nested => {
+                self.nested -= 1;
                 true
             }
-            Hold::Nested => true,
+            Hold::Shield => true,
             Hold::Scope | Hold::Body => false,
         };
         let wakers = if emptied { std::mem::take(&mut self.watchers) } else { WakerSet::default() };

@@ -26,19 +26,21 @@ mod member;
 mod mirror;
 mod node;
 mod propagate;
+mod shield;
 mod token;
 mod turn;
 
 pub use cause::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal};
 pub use current::{current, deadline, is_cancelled};
 
-pub(crate) use attach::{attach_group, attach_scope};
-pub(crate) use current::{deadline_from, enter, enter_from, is_cut, told_region, with_current};
+pub(crate) use attach::{attach_group, attach_member, follow_current, hand_up};
+pub(crate) use current::{deadline_that_cuts, enter, enter_from, is_cut, told_region, with_current};
 pub(crate) use drain::{grace_end, is_busy};
 pub(crate) use member::{DropMode, Hold, Member, NodeRef, WaitKey, WakerSet, wake, wake_all};
 #[cfg(feature = "tokio-util")]
 pub(crate) use mirror::{follow, mirror};
 pub(crate) use node::{Node, detach, detach_from, detach_with, enclosing_group, path_of, rehome};
-pub(crate) use propagate::{cancel, drop_subtree, force};
+pub(crate) use propagate::{cancel, drop_subtree, force, note_cut};
+pub(crate) use shield::{ShieldWaker, begin_poll};
 pub(crate) use token::{Lease, release_tokens};
 pub(crate) use turn::{Turn, turn};

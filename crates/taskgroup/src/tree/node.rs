@@ -20,15 +20,21 @@ const ENDING: u32 = 1 << 5;
 const RUNNING: u32 = 1 << 2;
 /// A cooperative task: cancelled, it is not cut, and neither is anything inside (R15). Set before it is shared.
 const COOPERATIVE: u32 = 1 << 6;
-/// A shield or a group with a grace period has stood below, with no task between. Never cleared.
-const THOROUGH: u32 = 1 << 7;
+/// A shield has stood below, with no task between. Never cleared.
+pub(super) const SHIELDED: u32 = 1 << 7;
+/// A group with a grace period has stood below, with no task between. Never cleared.
+pub(super) const GRACED: u32 = 1 << 13;
+/// A shield whose waker has been woken and that has not been polled since.
+pub(super) const WOKEN: u32 = 1 << 14;
+/// A region with such a shield somewhere below, that has not been polled since.
+pub(super) const WOKEN_BELOW: u32 = 1 << 15;
 /// A scope inside a cooperative task or a blocking closure, which asks its host whether it is cancelled.
 const IN_UNCUT: u32 = 1 << 8;
 /// Its grace period was over, and what it owned was dropped. Never cleared.
 const FORCED: u32 = 1 << 9;
 /// A child of this group ended cancelled. Never cleared.
 const CUT: u32 = 1 << 10;
-/// The polls that were given for undelivered failures are counted above the flags. A combinator with a
+/// The polls that were given for undelivered failures, or to a shield, are counted above the flags. A combinator with a
 /// budget of its own may use a poll for something else; one that does not poll the `run` at all gets no
 /// more than this many.
 const TRY: u32 = 1 << 16;
@@ -182,13 +188,33 @@ impl Node {
         self.has(ENDING)
     }
 
-    /// True: it was set before.
-    pub(super) fn set_thorough(&self) -> bool {
-        self.flags.fetch_or(THOROUGH, Ordering::Release) & THOROUGH != 0
+    /// Sets flags. True: all of them were set before.
+    pub(super) fn set_all(&self, flags: u32) -> bool {
+        self.flags.fetch_or(flags, Ordering::Release) & flags == flags
     }
 
-    pub(super) fn is_thorough(&self) -> bool {
-        self.has(THOROUGH)
+    /// Clears a flag. True: it was set.
+    pub(super) fn take(&self, flag: u32) -> bool {
+        // Acquire: what was done before it was set is seen by the poll that follows.
+        self.flags.fetch_and(!flag, Ordering::AcqRel) & flag != 0
+    }
+
+    /// Which of these flags are set.
+    pub(super) fn which(&self, flags: u32) -> u32 {
+        self.flags.load(Ordering::Acquire) & flags
+    }
+
+    /// Counts a poll that was given and not used. False: that was the last one.
+    pub(super) fn try_again(&self) -> bool {
+        self.flags.fetch_add(TRY, Ordering::AcqRel) / TRY + 1 < TRIES_MAX
+    }
+
+    pub(super) fn tries_left(&self) -> bool {
+        self.flags.load(Ordering::Acquire) / TRY < TRIES_MAX
+    }
+
+    pub(super) fn forget_tries(&self) {
+        self.flags.fetch_and(TRY - 1, Ordering::AcqRel);
     }
 
     pub(super) fn set_in_uncut(&self) {
@@ -197,11 +223,6 @@ impl Node {
 
     pub(super) fn is_in_uncut(&self) -> bool {
         self.has(IN_UNCUT)
-    }
-
-    /// Shields that stand directly in this region.
-    pub(super) fn shields(&self) -> usize {
-        self.lock().members.as_ref().map_or(0, |members| members.shields)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -239,11 +260,11 @@ impl Node {
         if !self.is_deliverable() {
             return false;
         }
-        let tries = self.flags.fetch_add(TRY, Ordering::AcqRel) / TRY + 1;
-        if tries >= TRIES_MAX {
+        let again = self.try_again();
+        if !again {
             self.clear(UNDELIVERED);
         }
-        tries < TRIES_MAX
+        again
     }
 
     /// Whether a frozen region above should be polled to let this group's `run` return its failures.
@@ -340,6 +361,35 @@ impl Node {
         self.lock().members.as_ref().map_or_else(Vec::new, |members| members.of(hold))
     }
 
+    /// The first member from `cursor` on that a walk inside a region visits, and where to go on: all that
+    /// stands in a region; of a group its body and what is nested in it.
+    pub(super) fn next_inside(&self, cursor: usize) -> Option<(NodeRef, usize)> {
+        let inner = self.lock();
+        let members = inner.members.as_ref()?;
+        let group = self.kind == NodeKind::Group;
+        let mut at = cursor;
+        if group {
+            if at == 0
+                && let Some(body) = &members.body
+            {
+                return Some((Arc::clone(body), 1));
+            }
+            if members.nested == 0 {
+                return None;
+            }
+            at = at.max(1) - 1;
+        }
+        while at < members.slab.capacity() {
+            if let Some((member, hold)) = members.slab.get(at)
+                && (!group || *hold == Hold::Nested)
+            {
+                return Some((Arc::clone(member), at + 1 + usize::from(group)));
+            }
+            at += 1;
+        }
+        None
+    }
+
     pub(crate) fn body(&self) -> Option<NodeRef> {
         self.lock().members.as_ref().and_then(|members| members.body.clone())
     }
@@ -420,6 +470,10 @@ impl Node {
 
     pub(crate) fn parent(&self) -> Option<NodeRef> {
         self.lock().parent.as_ref().map(|(parent, _)| Arc::clone(parent))
+    }
+
+    pub(super) fn stands_under(&self, region: &Node) -> bool {
+        self.lock().parent.as_ref().is_some_and(|(parent, _)| std::ptr::eq(parent.node(), region))
     }
 
     /// Puts `child` under this node unless it is cancelled or closed (R5).

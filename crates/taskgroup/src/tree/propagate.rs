@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::member::{DropMode, NodeRef, wake};
 use super::node::Marked;
 use super::token::Waiters;
-use super::{CancelCause, Node, NodeKind};
+use super::{CancelCause, CancelReason, Node, NodeKind};
 
 /// The cause that a member of `parent` gets: siblings share their group's, and a scope its region's; a group
 /// under a cancelled region gets a link of its own, so that the chain can be read from the leaf to the root. A
@@ -68,10 +68,32 @@ pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
             wake(waker);
         }
         node.on_cancel();
-        let below = below(&node, marked);
-        pending.extend(below.filter(|(member, _)| passes_to(node.node(), member.node())));
+        let closure = node.node().kind() == NodeKind::Blocking;
+        for (member, cause) in below(&node, marked) {
+            if passes_to(node.node(), member.node()) {
+                pending.push_back((member, cause));
+            } else if closure && member.node().kind() == NodeKind::Scope {
+                pending.extend(through_scope(&member, &cause));
+            }
+        }
     }
     waiting.tell();
+}
+
+/// The groups inside a scope of a blocking closure: they are cancelled with the closure, as those that it runs
+/// outside a scope; the scope itself cannot be cut.
+fn through_scope(scope: &NodeRef, cause: &CancelCause) -> Vec<(NodeRef, CancelCause)> {
+    let (mut reached, mut scopes) = (Vec::new(), vec![NodeRef::clone(scope)]);
+    while let Some(scope) = scopes.pop() {
+        for member in scope.node().members_snapshot() {
+            match member.node().kind() {
+                NodeKind::Scope => scopes.push(member),
+                NodeKind::Shield => {}
+                _ => reached.push((NodeRef::clone(&member), cause_for(&scope, &member, cause))),
+            }
+        }
+    }
+    reached
 }
 
 /// Marks everything below `root`, then drops it, the deepest first (R2): when a task's future is
@@ -111,4 +133,20 @@ pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, mode: DropMode) {
 pub(crate) fn force(member: &NodeRef) {
     let cause = CancelCause::grace_ended(member.node());
     drop_subtree(member, cause, DropMode::Forced);
+}
+
+/// A child was cut for this cause. If that goes back to a group's deadline, that group is told: the value of
+/// its body is not handed out then (R19).
+pub(crate) fn note_cut(child: &Node, cause: &CancelCause) {
+    let root = cause.root();
+    if !matches!(root.reason(), CancelReason::Deadline(..)) || root.target().kind() != NodeKind::Group {
+        return;
+    }
+    let mut next = child.parent();
+    while let Some(above) = next {
+        if above.node().id() == root.target().id() && above.node().kind() == NodeKind::Group {
+            return above.node().set_cut();
+        }
+        next = above.node().parent();
+    }
 }

@@ -12,8 +12,8 @@
 //!
 //! 1. The mark and the waker share a lock: a region that stored its waker uncancelled is woken by the mark;
 //!    one that could not store it is frozen in this very turn.
-//! 2. A frozen region is polled only if [`frozen_step`] says so, and at most once in a turn for a shield:
-//!    after that poll the shield holds a waker of its own, so waiting for it costs no polls (R18).
+//! 2. A frozen region is polled only if [`frozen_step`] says so, and at most once in a turn for a shield, which
+//!    holds a waker of its own then: waiting for it costs no polls (R18).
 //! 3. Code that the host is running when it comes here (`running`) goes as far as its first wait.
 
 use std::task::{Context, Poll};
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::Node;
 use super::drain::{Deliverable, Frozen, frozen_step};
+use super::node::{SHIELDED, WOKEN_BELOW};
 use super::propagate::force;
 
 /// What a turn came to.
@@ -45,6 +46,10 @@ pub(crate) fn turn<T>(
     loop {
         let mut deliverable = None;
         if !running && node.is_cut() {
+            if node.which(SHIELDED) != 0 {
+                // Before the look: who wakes a shield sets the flags first, and looks for this second.
+                node.store_waker(cx.waker());
+            }
             match frozen_step(node, cx.waker(), polled) {
                 Frozen::Wait(until) => return Turn::Pending(until),
                 Frozen::Drop => return Turn::Cut,
@@ -57,6 +62,9 @@ pub(crate) fn turn<T>(
             polled = true;
         }
         running = false;
+        if node.which(SHIELDED) != 0 {
+            node.take(WOKEN_BELOW);
+        }
         if let Poll::Ready(output) = poll(cx) {
             return Turn::Ready(output);
         }
