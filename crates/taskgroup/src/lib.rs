@@ -30,6 +30,7 @@
 //! | run blocking code that can be told to stop | [`TaskGroup::spawn_blocking`], [`CancelToken`] |
 //! | await or cancel one task | [`Task`] |
 //! | know why something was cancelled | [`CancelCause`] |
+//! | run a whole program, Ctrl-C and exit code included | [`run()`], [`Runner`] |
 //!
 //! # What cancelling means
 //!
@@ -48,6 +49,7 @@
 //!
 //! # Features
 //!
+//! * `signal` (default): [`run()`] and [`Runner`], with tokio's `signal` and `rt-multi-thread`.
 //! * `tracing` (default): failures that nobody can be told of any more become `tracing` events where a
 //!   subscriber is set. Without it, or without a subscriber, they are lines on standard error.
 
@@ -56,6 +58,8 @@ mod doc_tests;
 mod error;
 mod group;
 mod lost;
+#[cfg(feature = "signal")]
+mod run;
 mod sync;
 mod task;
 mod tree;
@@ -65,5 +69,9 @@ pub use group::{
     Builder, CancelToken, OnDrop, OnFailure, OnPanic, Ready, Run, ScopeBody, Spawner, TaskBuilder, TaskGroup,
     TrySpawnError, scope,
 };
+#[cfg(feature = "signal")]
+pub use run::{Outcome, Runner, run};
 pub use task::{Panic, Task, TaskError};
-pub use tree::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal, current, is_cancelled};
+pub use tree::{
+    CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal, current, is_cancelled,
+};

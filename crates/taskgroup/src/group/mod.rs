@@ -22,6 +22,8 @@ mod blocking;
 mod builder;
 mod core;
 mod region;
+#[cfg(feature = "signal")]
+mod root;
 mod run;
 mod scope;
 mod spawn;
