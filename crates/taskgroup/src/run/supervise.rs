@@ -119,7 +119,10 @@ impl Supervisor {
                 (Poll::Pending, Some(stopping)) => {
                     ready!(self.poll_grace(stopping, cx));
                     let grace = self.grace;
-                    self.voice.say(format_args!("{grace:?} are over: stopping at once{}", left(group)));
+                    self.voice.say(format_args!(
+                        "the grace period of {grace:?} is over: stopping at once{}",
+                        left(group)
+                    ));
                     return Poll::Ready(stopping.signal);
                 }
             }

@@ -22,7 +22,7 @@ cases![
     a_third_signal_ends_a_program_whose_task_never_returns,
     a_destructor_that_blocks_is_left_behind,
     a_body_that_blocks_its_thread_is_left_behind,
-    a_body_that_returns_in_spite_of_the_signal_was_stopped_by_it,
+    a_program_whose_body_has_ended_is_stopped_like_any,
     a_signal_after_a_failure_changes_nothing,
     a_second_signal_after_a_failure_forces_the_end,
     a_value_gives_the_code,
@@ -113,7 +113,7 @@ fn the_end_of_the_grace_period_forces_the_end() {
     let ended = program.end();
     assert_eq!(ended.code, Some(143), "{:#?}", ended.err);
     assert!(ended.told("taskgroup: SIGTERM received: stopping"));
-    assert!(ended.told("taskgroup: 0ns are over: stopping at once"), "{:#?}", ended.err);
+    assert!(ended.told("taskgroup: the grace period of 0ns is over: stopping at once"), "{:#?}", ended.err);
     assert!(ended.printed("worker dropped") && ended.printed("body dropped"), "{:#?}", ended.out);
     assert!(!ended.printed("cleanup ends"), "{:#?}", ended.out);
 }
@@ -163,8 +163,8 @@ fn a_body_that_blocks_its_thread_is_left_behind() {
     assert!(ended.told("the process exits"), "{:#?}", ended.err);
 }
 
-fn a_body_that_returns_in_spite_of_the_signal_was_stopped_by_it() {
-    let program = ready("returns in spite of the signal");
+fn a_program_whose_body_has_ended_is_stopped_like_any() {
+    let program = ready("has a value and a task");
     program.send("TERM");
     let ended = program.end();
     assert_eq!((ended.code, ended.err.len()), (Some(143), 1), "{:#?}", ended.err);

@@ -42,12 +42,12 @@ pub(crate) fn run(name: &str) -> ExitCode {
             root.spawn(async { Ok(()) });
             Ok(ExitCode::from(7))
         }),
-        "returns in spite of the signal" => taskgroup::run(async |_root: &TaskGroup| {
-            say("ready");
-            while !taskgroup::is_cancelled() {
-                tokio::task::yield_now().await;
-            }
-            Ok(())
+        "has a value and a task" => taskgroup::run(async |root: &TaskGroup| {
+            root.spawn(async {
+                say("ready");
+                Ok(pending::<()>().await)
+            });
+            Ok(ExitCode::from(7))
         }),
         "fails" => taskgroup::run(async |root: &TaskGroup| {
             root.task().name("worker").spawn::<()>(async { bail!("out of paper") });
