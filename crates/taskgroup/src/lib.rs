@@ -53,7 +53,8 @@
 //! * `tracing` (default): failures that nobody can be told of any more become `tracing` events where a
 //!   subscriber is set. Without it, or without a subscriber, they are lines on standard error.
 
-#[cfg(doctest)]
+// The pages show everything; the features are on for them.
+#[cfg(all(doctest, feature = "signal"))]
 mod doc_tests;
 mod error;
 mod group;

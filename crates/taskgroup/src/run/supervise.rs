@@ -78,7 +78,9 @@ impl Supervisor {
             false => (Signals::none(), None),
             true => {
                 let refused = |signal, error| {
-                    voice.say(format_args!("cannot listen for {signal}, which goes on without: {error}"));
+                    voice.say(format_args!(
+                        "cannot listen for {signal}, which will end the process at once: {error}"
+                    ));
                 };
                 (Signals::of_system(refused), Some(Alarm::new(runner.grace, voice)))
             }
