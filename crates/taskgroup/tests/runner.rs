@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use common::{Alive, Guard};
 use futures::{FutureExt, poll};
-use taskgroup::{CancelReason, NodeKind, Outcome, Runner, Signal, TaskGroup};
+use taskgroup::{CancelReason, NodeKind, OnFailure, OnPanic, Outcome, Runner, Signal, TaskGroup};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{advance, sleep};
 
@@ -75,7 +75,7 @@ async fn the_root_is_cancelled_with_the_signal_as_the_reason() {
         .supervise(async |root: &TaskGroup| {
             *handle.lock().unwrap() = Some(root.spawn(pending::<anyhow::Result<()>>()));
             assert_eq!(root.name(), Some("main"));
-            Ok(pending::<()>().await)
+            pending::<anyhow::Result<()>>().await
         })
         .await;
     assert_eq!((outcome.signal(), outcome.is_forced()), (Some(Signal::Terminate), false));
@@ -93,7 +93,7 @@ async fn the_grace_period_is_eight_seconds_from_the_signal() {
     let (stubborn, started, release) = Stubborn::new(&alive);
     let mut run = pin!(runner().stop_on(after(3, Signal::Interrupt)).supervise(async |root: &TaskGroup| {
         root.spawn(stubborn.work());
-        Ok(pending::<()>().await)
+        pending::<anyhow::Result<()>>().await
     }));
     assert!(poll!(run.as_mut()).is_pending());
     started.await.unwrap();
@@ -117,7 +117,7 @@ async fn a_grace_period_without_end_waits_for_the_cleanup() {
     let runner = runner().grace(Duration::MAX).stop_on(on_stop);
     let mut run = pin!(runner.supervise(async |root: &TaskGroup| {
         root.spawn(stubborn.work());
-        Ok(pending::<()>().await)
+        pending::<anyhow::Result<()>>().await
     }));
     assert!(poll!(run.as_mut()).is_pending());
     started.await.unwrap();
@@ -140,7 +140,7 @@ async fn a_second_signal_drops_every_task() {
     let runner = runner().stop_on(on_first).stop_on(on_second);
     let mut run = pin!(runner.supervise(async |root: &TaskGroup| {
         root.spawn(stubborn.work());
-        Ok(pending::<()>().await)
+        pending::<anyhow::Result<()>>().await
     }));
     assert!(poll!(run.as_mut()).is_pending());
     started.await.unwrap();
@@ -171,7 +171,7 @@ async fn a_forced_end_still_tells_what_had_failed() {
             let _second = panics.guard();
             panic!("lost my way");
         });
-        Ok(pending::<()>().await)
+        pending::<anyhow::Result<()>>().await
     }));
     while alive.ever() == 1 {
         assert!(poll!(run.as_mut()).is_pending());
@@ -250,9 +250,9 @@ async fn dropping_a_supervised_program_drops_its_tasks() {
     let mut run = Box::pin(runner().supervise(async |root: &TaskGroup| {
         root.spawn(async move {
             let _guard = guard;
-            Ok(pending::<()>().await)
+            pending::<anyhow::Result<()>>().await
         });
-        Ok(pending::<()>().await)
+        pending::<anyhow::Result<()>>().await
     }));
     assert!(poll!(run.as_mut()).is_pending());
     assert_eq!(alive.now(), 1);
@@ -268,10 +268,10 @@ fn a_panic_goes_through_when_everything_has_ended() {
         runner().worker_threads(1).block_on(async |root: &TaskGroup| {
             root.spawn(async move {
                 let _guard = guard;
-                Ok(pending::<()>().await)
+                pending::<anyhow::Result<()>>().await
             });
             root.spawn::<()>(async { panic!("lost my way") });
-            Ok(pending::<()>().await)
+            pending::<anyhow::Result<()>>().await
         })
     };
     let panic = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
@@ -303,6 +303,24 @@ fn settings_reach_the_group_and_the_runtime() {
         Ok(begin.elapsed())
     });
     assert_eq!(outcome.unwrap().into_result().unwrap(), 3600 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_root_group_has_the_settings_of_any_group() {
+    let runner = runner().on_failure(OnFailure::Continue).on_panic(OnPanic::Collect).max_failures(2);
+    let outcome: Outcome<()> = runner
+        .supervise(async |root: &TaskGroup| {
+            root.spawn::<()>(async { panic!("lost my way") });
+            for _ in 0..3 {
+                root.spawn::<()>(async { anyhow::bail!("out of paper") });
+            }
+            root.wait_idle().await;
+            Ok(())
+        })
+        .await;
+    let errors = outcome.into_result().unwrap_err();
+    assert_eq!((errors.len(), errors.more(), errors.cause().is_none()), (2, 2, true));
+    assert!(errors.first().unwrap().panic().is_some());
 }
 
 #[test]

@@ -38,6 +38,8 @@ use std::future::Future;
 use std::panic::Location;
 
 pub use builder::{Builder, OnDrop, OnFailure, OnPanic};
+#[cfg(feature = "signal")]
+pub(crate) use root::RootSettings;
 pub use run::Run;
 pub use scope::{ScopeBody, scope};
 pub use spawn::TrySpawnError;

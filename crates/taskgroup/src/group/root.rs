@@ -5,14 +5,31 @@ use std::future::Future;
 use std::panic::Location;
 
 use super::TaskGroup;
-use super::builder::Settings;
+use super::builder::{OnFailure, OnPanic, Settings};
 use super::run::Run;
 use crate::error::ErrorGroup;
 use crate::tree::{CancelCause, CancelReason, Member, NodeInfo, NodeKind};
 
+/// The settings of a root group, whatever its error type.
+pub(crate) struct RootSettings {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) on_panic: OnPanic,
+    pub(crate) max_failures: usize,
+}
+
+impl RootSettings {
+    pub(crate) fn named(name: &'static str) -> Self {
+        let Settings { on_failure, on_panic, max_failures, .. } = Settings::<()>::default();
+        Self { name: Cow::Borrowed(name), on_failure, on_panic, max_failures }
+    }
+}
+
 impl<E: Send + 'static> TaskGroup<E> {
-    pub(crate) fn open_root(name: Cow<'static, str>, location: &'static Location<'static>) -> Self {
-        let settings = Settings { name: Some(name), ..Settings::default() };
+    pub(crate) fn open_root(settings: RootSettings, location: &'static Location<'static>) -> Self {
+        let RootSettings { name, on_failure, on_panic, max_failures } = settings;
+        let settings =
+            Settings { name: Some(name), on_failure, on_panic, max_failures, ..Settings::default() };
         Self::open(settings, location)
     }
 

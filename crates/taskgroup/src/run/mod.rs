@@ -36,7 +36,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 pub use outcome::Outcome;
 
 use self::signals::StopOn;
-use crate::group::ScopeBody;
+use crate::group::{OnFailure, OnPanic, RootSettings, ScopeBody};
 use crate::tree::Signal;
 
 /// How long an orderly end may take. With what comes after it, it is over before the 10 s are that
@@ -132,7 +132,7 @@ where
 /// after the run: so tokio does it.
 #[must_use = "settings do nothing until `run`, `supervise` or `block_on` is called"]
 pub struct Runner {
-    name: Cow<'static, str>,
+    root: RootSettings,
     grace: Duration,
     runtime: Builder,
     system_signals: bool,
@@ -144,7 +144,7 @@ impl Runner {
     /// The defaults: a group named `main`, 8 s of grace, a runtime on as many threads as there are cores.
     pub fn new() -> Self {
         Self {
-            name: Cow::Borrowed("main"),
+            root: RootSettings::named("main"),
             grace: GRACE,
             runtime: enabled(Builder::new_multi_thread()),
             system_signals: true,
@@ -155,7 +155,26 @@ impl Runner {
 
     /// The name of the root group in errors, causes and paths. Default: `main`.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.name = name.into();
+        self.root.name = name.into();
+        self
+    }
+
+    /// What the first failure does to the rest of the program. Default: it cancels it. A server whose guests
+    /// may fail alone goes on with [`OnFailure::Continue`], and tells of all failures at its end.
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.root.on_failure = on_failure;
+        self
+    }
+
+    /// What a panic does. Default: it cancels everything, and goes on through `main`.
+    pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
+        self.root.on_panic = on_panic;
+        self
+    }
+
+    /// How many failures are stored; the rest is counted. Default: 64, as for every group.
+    pub fn max_failures(mut self, max_failures: usize) -> Self {
+        self.root.max_failures = max_failures;
         self
     }
 
@@ -336,7 +355,7 @@ impl Default for Runner {
 impl fmt::Debug for Runner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runner")
-            .field("name", &self.name)
+            .field("name", &self.root.name)
             .field("grace", &self.grace)
             .field("system_signals", &self.system_signals)
             .finish_non_exhaustive()

@@ -30,7 +30,7 @@ where
     // Before any code of the program's runs: no signal is lost (invariant 1).
     let mut supervisor = Supervisor::new(&runner);
     supervisor.signals.add(runner.stop_on);
-    let group = TaskGroup::open_root(runner.name, location);
+    let group = TaskGroup::open_root(runner.root, location);
     let mut watchdog = None;
     let outcome = {
         let mut run = pin!(group.run_root(async { body(&group).await }, location));

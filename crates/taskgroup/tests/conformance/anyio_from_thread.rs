@@ -9,9 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use taskgroup::{
-    CancelToken, Cancelled, ErrorGroup, Runner, Spawner, StartError, Task, TaskError, TaskGroup,
-};
+use taskgroup::{CancelToken, Cancelled, ErrorGroup, Spawner, StartError, Task, TaskError, TaskGroup};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, advance, sleep};
 
@@ -110,7 +108,7 @@ async fn line_04_cancelscope_propagation() {
         let called = call(&spawner, async move {
             let _guard = guard;
             started.send(()).unwrap();
-            Ok(pending::<()>().await)
+            pending::<anyhow::Result<()>>().await
         });
         Ok(called.unwrap_err().is_cancelled())
     });
@@ -132,7 +130,7 @@ async fn line_05_cancelscope_propagation_when_abandoned() {
     group.spawn_blocking(move |_token| {
         started.send(()).unwrap();
         released.blocking_recv()?;
-        told.send(call(&spawner, async move { Ok(drop(calls.guard())) })).unwrap();
+        told.send(call(&spawner, async move { Ok(calls.guard()) })).unwrap();
         Ok(())
     });
     has_started.await.unwrap();
@@ -218,7 +216,8 @@ async fn line_13_run_anyio_async_func_from_thread() {
         Ok(call(&spawner, async move {
             let sleep = sleep(Duration::from_secs(5));
             called.send(()).unwrap();
-            Ok(sleep.await)
+            sleep.await;
+            Ok(())
         })?)
     });
     was_called.await.unwrap();
@@ -347,7 +346,7 @@ fn line_29_start_with_new_event_loop() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let runtime = thread::spawn(move || {
-        let runner = Runner::new().current_thread().without_signals();
+        let runner = taskgroup::Runner::new().current_thread().without_signals();
         let outcome = runner.block_on(async |root: &TaskGroup| {
             sender.send(root.spawner())?;
             Ok(stopped.await?)
@@ -447,7 +446,7 @@ async fn line_43_async_context_manager_exception_in_task_group() {
         call(&spawner, async {
             let inner: Result<(), ErrorGroup> = taskgroup::scope(async |tg: &TaskGroup| {
                 tg.spawn::<()>(async { bail!("out of paper") });
-                Ok(pending().await)
+                pending::<anyhow::Result<()>>().await
             })
             .await;
             Ok(inner)
@@ -524,7 +523,7 @@ async fn line_48_start_crash_after_started_call() {
     let mut started = None;
     let ended = group.run(async {
         started = Some(start.await?);
-        Ok(pending::<()>().await)
+        pending::<anyhow::Result<()>>().await
     });
     assert_eq!(ended.await.unwrap_err().len(), 1);
     let (value, task) = started.unwrap();

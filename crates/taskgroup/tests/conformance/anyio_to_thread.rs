@@ -37,7 +37,7 @@ fn line_01_run_in_thread_cancelled() {
         let (_first, busy) = spawn(&group);
         busy.has_started.await.unwrap();
         let counted = ran.clone();
-        let queued = group.spawn_blocking(move |_token| Ok(drop(counted.guard())));
+        let queued = group.spawn_blocking(move |_token| Ok(counted.guard()));
         group.cancel();
         busy.release.send(1).unwrap();
         group.join().await.unwrap();

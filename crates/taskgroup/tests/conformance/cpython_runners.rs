@@ -18,7 +18,7 @@ fn runner() -> Runner {
 fn spawn_background(root: &TaskGroup, guard: Guard) {
     root.task().background().eager().spawn(async move {
         let _guard = guard;
-        Ok(pending::<()>().await)
+        pending::<anyhow::Result<()>>().await
     });
 }
 
@@ -49,7 +49,7 @@ fn line_02_asyncio_run_raises() {
 async fn line_05_asyncio_run_from_running_loop() {
     let ran = Alive::new();
     let said = refusal(|| {
-        let _outcome = runner().block_on(async |_root: &TaskGroup| Ok(drop(ran.guard())));
+        let _outcome = runner().block_on(async |_root: &TaskGroup| Ok(ran.guard()));
     });
     assert!(said.contains("were called inside one: there, await `Runner::supervise`"), "{said}");
     assert_eq!(ran.ever(), 0);
@@ -131,7 +131,7 @@ fn line_24_recursive_run() {
     let outcome = runner().block_on(async |_root: &TaskGroup| {
         let guard = alive.guard();
         let said = refusal(|| {
-            let offered = async move |_root: &TaskGroup| Ok(drop(guard));
+            let offered = async move |_root: &TaskGroup| Ok(guard);
             let _outcome = runner().block_on(offered);
         });
         assert_eq!((alive.now(), alive.ever()), (0, 1));
@@ -208,7 +208,7 @@ fn line_27_interrupt_cancelled_task() {
             });
             root.cancel_because("by somebody else");
             cancelled.send(()).unwrap();
-            Ok(pending().await)
+            pending::<anyhow::Result<()>>().await
         })
         .unwrap();
     assert_eq!((outcome.signal(), outcome.is_forced()), (None, false));

@@ -16,22 +16,22 @@ type Cleanup = fn(&CancelToken) -> anyhow::Result<()>;
 
 pub(crate) fn run(name: &str) -> ExitCode {
     match name {
-        "cleans up" => taskgroup::run(async |root: &TaskGroup| Ok(serve(root, cleans_up).await)),
-        "fails to clean up" => taskgroup::run(async |root: &TaskGroup| Ok(serve(root, fails).await)),
-        "never ends its cleanup" => taskgroup::run(async |root: &TaskGroup| Ok(serve(root, hangs).await)),
+        "cleans up" => taskgroup::run(async |root: &TaskGroup| serve(root, cleans_up).await),
+        "fails to clean up" => taskgroup::run(async |root: &TaskGroup| serve(root, fails).await),
+        "never ends its cleanup" => taskgroup::run(async |root: &TaskGroup| serve(root, hangs).await),
         "has no time to clean up" => {
-            Runner::new().grace(Duration::ZERO).run(async |root: &TaskGroup| Ok(serve(root, hangs).await))
+            Runner::new().grace(Duration::ZERO).run(async |root: &TaskGroup| serve(root, hangs).await)
         }
         "is supervised" => supervised().report(),
         "is supervised and hangs" => supervised_and_hangs(),
         "blocks a worker" => taskgroup::run(async |root: &TaskGroup| {
             root.task().name("stone").spawn::<()>(async { block() });
-            Ok(pending::<()>().await)
+            pending::<anyhow::Result<()>>().await
         }),
         "blocks in a destructor" => taskgroup::run(async |_root: &TaskGroup| {
             let _stone = Stone;
             say("ready");
-            Ok(pending::<()>().await)
+            pending::<anyhow::Result<()>>().await
         }),
         "blocks its body" => Runner::new().grace(Duration::ZERO).run(async |_root: &TaskGroup| -> _ {
             block();
@@ -45,7 +45,7 @@ pub(crate) fn run(name: &str) -> ExitCode {
         "has a value and a task" => taskgroup::run(async |root: &TaskGroup| {
             root.spawn(async {
                 say("ready");
-                Ok(pending::<()>().await)
+                pending::<anyhow::Result<()>>().await
             });
             Ok(ExitCode::from(7))
         }),
@@ -59,11 +59,11 @@ pub(crate) fn run(name: &str) -> ExitCode {
                 READY.notified().await;
                 bail!("out of paper")
             });
-            Ok(pending::<()>().await)
+            pending::<anyhow::Result<()>>().await
         }),
         "panics" => taskgroup::run(async |root: &TaskGroup| {
             root.spawn::<()>(async { panic!("lost my way") });
-            Ok(pending::<()>().await)
+            pending::<anyhow::Result<()>>().await
         }),
         other => unreachable!("no program {other:?}"),
     }
@@ -71,16 +71,16 @@ pub(crate) fn run(name: &str) -> ExitCode {
 
 #[tokio::main]
 async fn supervised() -> Outcome {
-    Runner::new().name("app").supervise(async |root: &TaskGroup| Ok(serve(root, cleans_up).await)).await
+    Runner::new().name("app").supervise(async |root: &TaskGroup| serve(root, cleans_up).await).await
 }
 
 #[tokio::main]
 async fn supervised_and_hangs() -> ExitCode {
-    Runner::new().supervise(async |root: &TaskGroup| Ok(serve(root, hangs).await)).await.exit()
+    Runner::new().supervise(async |root: &TaskGroup| serve(root, hangs).await).await.exit()
 }
 
 /// A worker that cleans up when it is cancelled, and a body that waits.
-async fn serve(root: &TaskGroup, cleanup: Cleanup) {
+async fn serve(root: &TaskGroup, cleanup: Cleanup) -> anyhow::Result<()> {
     let _body = Says("body dropped");
     root.task().name("worker").spawn(work(cleanup));
     pending().await
