@@ -515,14 +515,16 @@ async fn line_47_start_crash_before_started_call() {
 #[tokio::test]
 async fn line_48_start_crash_after_started_call() {
     let group: TaskGroup = TaskGroup::new();
+    let (fail, failing) = oneshot::channel::<()>();
     let start = start_from_a_thread(group.spawner(), |ready| async move {
         ready.ready(2);
-        tokio::task::yield_now().await;
+        failing.await?;
         bail!("out of paper")
     });
     let mut started = None;
     let ended = group.run(async {
         started = Some(start.await?);
+        fail.send(()).unwrap();
         pending::<anyhow::Result<()>>().await
     });
     assert_eq!(ended.await.unwrap_err().len(), 1);
