@@ -4,8 +4,8 @@
 //!
 //! 1. A watchdog ends the process, unless it is called off: by dropping it. Before it does so it waits for
 //!    its patience, which a signal cuts short, and then for [`FORCED_MAX`], which another signal cuts short.
-//! 2. It hears every signal that comes after `start` has returned, whatever the program's own runtime does:
-//!    it has a thread and a runtime of its own.
+//! 2. It hears every signal that comes after `start` has returned (if it may hear any), whatever the
+//!    program's own runtime does: it has a thread and a runtime of its own.
 //! 3. An alarm starts a watchdog *before* it wakes the supervisor, and the supervisor calls it off whenever
 //!    it is polled. So one is left only where the supervisor is not polled any more.
 //! 4. Neither exists before the first signal comes.
@@ -24,6 +24,13 @@ use super::signals::Signals;
 use super::{FORCED_MAX, Voice, code_of};
 use crate::tree::Signal;
 
+/// Whether a watchdog may listen for signals: the program may have said to leave them alone.
+#[derive(Clone, Copy)]
+pub(super) enum Hears {
+    Signals,
+    Nothing,
+}
+
 /// Ends the process with the code of a signal (invariant 1).
 pub(super) struct Watchdog {
     _called_off: oneshot::Sender<()>,
@@ -31,9 +38,12 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     /// `None`: there is no thread to be had, and nothing to be done about it.
-    pub(super) fn start(signal: Signal, patience: Duration, voice: Voice) -> Option<Self> {
+    pub(super) fn start(signal: Signal, patience: Duration, hears: Hears, voice: Voice) -> Option<Self> {
         Handle::try_current().ok()?;
-        let signals = Signals::of_system(|_, _| {});
+        let signals = match hears {
+            Hears::Signals => Signals::of_system(|_, _| {}),
+            Hears::Nothing => Signals::none(),
+        };
         let (sender, called_off) = oneshot::channel();
         let watch = move || {
             let Ok(runtime) = runtime::Builder::new_current_thread().enable_all().build() else { return };
@@ -142,7 +152,7 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let watchdog = Watchdog::start(self.signal, self.patience, self.shared.voice);
+        let watchdog = Watchdog::start(self.signal, self.patience, Hears::Signals, self.shared.voice);
         let before = std::mem::replace(&mut *lock(&self.shared.watchdog), watchdog);
         self.supervisor.wake_by_ref();
         drop(before);

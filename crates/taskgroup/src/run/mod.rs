@@ -120,9 +120,9 @@ where
 /// 3. The drop has one second. If a task never returns from its poll, or a destructor blocks, the process
 ///    exits without it, with the same code. One more signal does it at once.
 ///
-/// A body that blocks its own thread notices no signal. Then the second signal counts as step 2, and the
-/// grace period does: a second later the process exits. Only where the runtime has no other thread
-/// (`current_thread`) can such a body not be ended.
+/// A body that blocks its own thread notices no signal. Then a second one, or the end of the grace period, is
+/// step 3 at once: a second later the process exits. Only where the runtime has no other thread
+/// ([`current_thread`](Self::current_thread)) can such a body not be ended.
 ///
 /// A blocking closure that has started cannot be dropped. [`run`](Self::run) does not wait for it: the
 /// process ends when `main` returns. With `#[tokio::main]` the runtime's end would wait for it: use

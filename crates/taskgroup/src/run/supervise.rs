@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::alarm::{Alarm, Event, Watchdog};
+use super::alarm::{Alarm, Event, Hears, Watchdog};
 use super::outcome::{Outcome, Stop};
 use super::signals::{Signals, poll_unbudgeted};
 use super::{Runner, Voice};
@@ -37,7 +37,8 @@ where
         match poll_fn(|cx| supervisor.poll(&group, run.as_mut(), cx)).await {
             End::Ended(result) => Outcome::new(result, supervisor.stop(&group)),
             End::Forced(signal) => {
-                watchdog = Watchdog::start(signal, Duration::ZERO, runner.voice);
+                let hears = if runner.system_signals { Hears::Signals } else { Hears::Nothing };
+                watchdog = Watchdog::start(signal, Duration::ZERO, hears, runner.voice);
                 let result = group.end_at_once().expect("its `run` has not ended");
                 Outcome::new(Err(result), Some(Stop { signal, forced: true }))
             }
