@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use examples::fetch::{Options, Report, Request, exit, fetch, parse};
+use taskgroup::{Runner, Signal};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -65,15 +66,23 @@ fn options(arguments: &[&str]) -> Options {
     }
 }
 
+/// Told to stop by that future, and not by signals.
+fn runner(interrupt: impl Future<Output = ()> + Send + 'static) -> Runner {
+    Runner::new().without_signals().quiet().stop_on(async {
+        interrupt.await;
+        Signal::Interrupt
+    })
+}
+
 fn run<I>(arguments: &[&str], interrupt: I) -> impl Future<Output = Ran> + use<I>
 where
-    I: Future<Output = io::Result<()>> + Send + 'static,
+    I: Future<Output = ()> + Send + 'static,
 {
     let options = options(arguments);
     async move {
         let (out, err) = (Text::default(), Text::default());
         let report = Report::new(out.clone(), err.clone());
-        let code = fetch(&options, PACE, interrupt, report).await;
+        let code = fetch(&options, PACE, runner(interrupt), report).await;
         Ran { code, out: out.read(), err: err.read() }
     }
 }
@@ -221,10 +230,10 @@ async fn an_interrupt_cancels_what_is_under_way() {
         interrupt.send(()).unwrap();
         closed(waiting).await;
     };
-    let interrupted = async { interrupted.await.map_err(io::Error::other) };
+    let interrupted = async { interrupted.await.expect("it is interrupted") };
     let (ran, ()) = tokio::join!(run(&[&url], interrupted), server);
     assert_eq!(ran.code, exit::INTERRUPTED);
-    assert_eq!(ran.errors("cancelled: page 1: because interrupted"), 1, "{}", ran.err);
+    assert_eq!(ran.errors("cancelled: page 1: because SIGINT was received"), 1, "{}", ran.err);
     assert!(ran.err.contains("group \"fetch\""), "{}", ran.err);
     assert_eq!(ran.errors("failed: "), 0, "{}", ran.err);
 }
@@ -242,11 +251,11 @@ async fn an_interrupt_after_a_failure_reports_both() {
         interrupt.send(()).unwrap();
         closed(waiting).await;
     };
-    let interrupted = async { interrupted.await.map_err(io::Error::other) };
+    let interrupted = async { interrupted.await.expect("it is interrupted") };
     let (ran, ()) = tokio::join!(run(&["--keep-going", &slow_url, &bad_url], interrupted), servers);
     assert_eq!(ran.code, exit::INTERRUPTED);
     assert_eq!(ran.errors(&format!("failed: {bad_url} answered 500 Oh")), 1, "{}", ran.err);
-    assert_eq!(ran.errors("cancelled: page 1: because interrupted"), 1, "{}", ran.err);
+    assert_eq!(ran.errors("cancelled: page 1: because SIGINT was received"), 1, "{}", ran.err);
 }
 
 #[tokio::test]
@@ -267,8 +276,8 @@ async fn nothing_is_left_of_the_own_server() {
     };
     let options = options(&[]);
     let report = Report::new(out.clone(), Text::default());
-    let interrupted = async { interrupted.await.map_err(io::Error::other) };
-    let (code, guest) = tokio::join!(fetch(&options, 1.0, interrupted, report), guest);
+    let interrupted = async { interrupted.await.expect("it is interrupted") };
+    let (code, guest) = tokio::join!(fetch(&options, 1.0, runner(interrupted), report), guest);
     assert_eq!(code, exit::INTERRUPTED);
     closed(guest).await;
 }

@@ -31,6 +31,7 @@
 //! | await or cancel one task | [`Task`] |
 //! | stop code that is not a task, or a part of a task | [`CancelToken`] |
 //! | know why something was cancelled | [`CancelCause`] |
+//! | run a whole program, Ctrl-C and exit code included | [`run()`], [`Runner`] |
 //!
 //! # What cancelling means
 //!
@@ -49,16 +50,20 @@
 //!
 //! # Features
 //!
+//! * `signal` (default): [`run()`] and [`Runner`], with tokio's `signal` and `rt-multi-thread`.
 //! * `tracing` (default): failures that nobody can be told of any more become `tracing` events where a
 //!   subscriber is set. Without it, or without a subscriber, they are lines on standard error.
 //! * `tokio-util`: `CancelToken::to_tokio_util` and `CancelToken::from_tokio_util`, to and from the
 //!   `CancellationToken` of tokio-util.
 
-#[cfg(doctest)]
+// The pages show everything; the features are on for them.
+#[cfg(all(doctest, feature = "signal"))]
 mod doc_tests;
 mod error;
 mod group;
 mod lost;
+#[cfg(feature = "signal")]
+mod run;
 mod sync;
 mod task;
 mod time;
@@ -70,6 +75,8 @@ pub use group::{
     Builder, CancelToken, OnDrop, OnFailure, OnPanic, Ready, Run, ScopeBody, Spawner, TaskBuilder, TaskGroup,
     TrySpawnError, scope,
 };
+#[cfg(feature = "signal")]
+pub use run::{Outcome, Runner, run};
 pub use task::{Panic, Task, TaskError};
 pub use time::{
     CancelScope, Elapsed, Ending, RescheduleError, ScopeHandle, cancelled, checkpoint, finally, finally_for,

@@ -57,6 +57,14 @@ table! {
     Run<'static, std::marker::PhantomPinned, u8, Error>: Send, not Unpin;
 }
 
+#[cfg(feature = "signal")]
+table! {
+    Runner: Send Unpin;
+    Outcome: Send Sync Unpin;
+    Outcome<Sendable, Sendable>: Send Unpin, not Sync;
+    Outcome<Local>: Unpin, not Send Sync;
+}
+
 fn send<T: Send>(value: T) -> T {
     value
 }

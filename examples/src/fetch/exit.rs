@@ -1,5 +1,7 @@
 //! The exit codes.
 
+use taskgroup::Signal;
+
 /// Every page was fetched.
 pub const FETCHED: u8 = 0;
 /// A page failed by its HTTP status, and nothing worse happened. The worse: interrupted, then another
@@ -15,9 +17,19 @@ pub const TIMED_OUT: u8 = 4;
 pub const OTHER_FAILURE: u8 = 5;
 /// Ctrl-C, as shells count it: 128 and the number of the signal.
 pub const INTERRUPTED: u8 = 130;
+/// SIGTERM, counted so too.
+pub const TERMINATED: u8 = 143;
+
+/// What a signal gives, whatever else happened.
+pub(super) fn stopped_by(signal: Signal) -> u8 {
+    match signal {
+        Signal::Interrupt => INTERRUPTED,
+        _ => TERMINATED,
+    }
+}
 
 /// The codes and what they mean, for `--help`.
-pub(super) const MEANINGS: [(u8, &str); 7] = [
+pub(super) const MEANINGS: [(u8, &str); 8] = [
     (FETCHED, "every page was fetched"),
     (HTTP_FAILURE, "a page failed by its HTTP status"),
     (USAGE, "the command line is wrong; nothing was fetched"),
@@ -25,4 +37,5 @@ pub(super) const MEANINGS: [(u8, &str); 7] = [
     (TIMED_OUT, "the run took longer than --timeout"),
     (OTHER_FAILURE, "another failure, such as a server that does not speak HTTP"),
     (INTERRUPTED, "interrupted by Ctrl-C"),
+    (TERMINATED, "ended by SIGTERM"),
 ];

@@ -3,12 +3,13 @@
 //! What it shows of `taskgroup`:
 //!
 //! - one task a page, each with a name; the first failure cancels the others, or with `--keep-going` none;
-//! - *background* tasks that do not keep the group open: the example's own server, the watcher of Ctrl-C;
+//! - a runner: Ctrl-C and SIGTERM cancel the group, and give the exit code;
+//! - a *background* task that does not keep the group open: the example's own server;
 //! - `start`, which returns when the server says that it listens, with its address;
 //! - a group inside a task: the server's connections, which end when the server is cancelled;
 //! - failures handled by type with `except`, the rest shown as a tree;
 //! - of each page that was cancelled, why;
-//! - a limit on the whole run: the future of `run` is dropped, and with it every task.
+//! - a limit on the whole run: the runner's future is dropped, and with it every task.
 
 mod client;
 pub mod exit;
@@ -19,21 +20,17 @@ mod url;
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use taskgroup::{StartError, TaskGroup};
+use taskgroup::{Runner, StartError, TaskGroup};
 
 use client::HttpError;
 pub use options::{Options, Request, UsageError, help, parse};
 pub use report::Report;
 use server::Site;
 pub use url::{BadUrl, Url};
-
-/// The reason that a cancel by Ctrl-C carries.
-const INTERRUPTED: &str = "interrupted";
 
 /// The program: reads the arguments (without its own name), fetches, and gives the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
@@ -56,36 +53,29 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return exit::IO_FAILURE;
         }
     };
-    let code = runtime.block_on(fetch(&options, 1.0, tokio::signal::ctrl_c(), report));
+    let code = runtime.block_on(fetch(&options, 1.0, Runner::new(), report));
     // The system's lookup of a name cannot be cut: a thread of tokio's may still be at one. Nobody waits
     // for its answer any more.
     runtime.shutdown_background();
     code
 }
 
-/// Fetches what the options say, until it is done, fails, is out of time, or `interrupt` completes. Gives
+/// Fetches what the options say, until it is done, fails, is out of time, or `runner` is told to stop. Gives
 /// the exit code.
 ///
 /// `pace` stretches the delays of the example's own server.
-pub async fn fetch(
-    options: &Options,
-    pace: f64,
-    interrupt: impl Future<Output = io::Result<()>> + Send + 'static,
-    report: Report,
-) -> u8 {
+pub async fn fetch(options: &Options, pace: f64, runner: Runner, report: Report) -> u8 {
     let begin = Instant::now();
     let report = Arc::new(report);
     // Every failure is told, so every failure is kept.
-    let group =
-        TaskGroup::builder().name("fetch").on_failure(options.on_failure).max_failures(usize::MAX).build();
+    let runner = runner.name("fetch").on_failure(options.on_failure).max_failures(usize::MAX);
     // The handles outlive the run: of each page they say what became of it.
     let mut tasks = Vec::new();
-    let run = group.run(async {
-        watch(&group, interrupt);
+    let run = runner.supervise(async |group: &TaskGroup| {
         let urls = match &options.source {
             options::Source::Urls(urls) => urls.clone(),
             options::Source::OwnServer { seed } => {
-                let address = start_server(&group, Site::new(*seed, pace)).await?;
+                let address = start_server(group, Site::new(*seed, pace)).await?;
                 report.line(format_args!("the server of this example is http://{address}/, its seed {seed}"));
                 pages_of(address)
             }
@@ -99,8 +89,7 @@ pub async fn fetch(
         Ok(())
     });
     let code = match within(options.limit, run).await {
-        Ok(Ok(())) => exit::FETCHED,
-        Ok(Err(errors)) => report.failures(errors),
+        Ok(outcome) => report.outcome(outcome),
         Err(limit) => {
             report.error(format_args!("timed out: the run took longer than {} s", limit.as_secs_f64()));
             exit::TIMED_OUT
@@ -119,19 +108,6 @@ async fn fetch_page(name: String, url: Url, report: Arc<Report>) -> anyhow::Resu
         return Err(HttpError { url, status: answer.status, reason: answer.reason }.into());
     }
     Ok(())
-}
-
-/// Cancels the group when `interrupt` completes.
-fn watch(group: &TaskGroup, interrupt: impl Future<Output = io::Result<()>> + Send + 'static) {
-    let spawner = group.spawner();
-    // Eager: when the first page is asked for, somebody listens already.
-    group.task().name("interrupt").background().eager().spawn(async move {
-        interrupt.await.map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot listen for an interrupt: {error}"))
-        })?;
-        spawner.cancel_because(INTERRUPTED);
-        Ok(())
-    });
 }
 
 /// Returns when the server listens. It is cancelled when no page is left.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use taskgroup::{CancelReason, ErrorGroup, Task};
+use taskgroup::{ErrorGroup, Outcome, Task};
 
 use super::client::{Answer, HttpError};
 use super::exit;
@@ -43,11 +43,18 @@ impl Report {
         self.line(format_args!("{page:<8} {status} {bytes:>8} bytes {:>7.3} s  {url}", time.as_secs_f64()));
     }
 
+    /// Tells what came of the run. Gives the exit code.
+    pub(super) fn outcome(&self, outcome: Outcome) -> u8 {
+        let signal = outcome.signal();
+        let code = match outcome.into_result() {
+            Ok(()) => exit::FETCHED,
+            Err(errors) => self.failures(errors),
+        };
+        signal.map_or(code, exit::stopped_by)
+    }
+
     /// Tells every failure, each kind in its way. Gives the exit code.
-    pub(super) fn failures(&self, errors: ErrorGroup) -> u8 {
-        let interrupted = errors.cause().is_some_and(
-            |cause| matches!(cause.reason(), CancelReason::Requested(Some(why)) if why == super::INTERRUPTED),
-        );
+    fn failures(&self, errors: ErrorGroup) -> u8 {
         let (mut http, mut io) = (0, 0);
         let rest = errors
             .except::<HttpError>(|error| {
@@ -63,7 +70,6 @@ impl Report {
             self.error(format_args!("{rest:#}"));
         }
         match rest {
-            _ if interrupted => exit::INTERRUPTED,
             Err(rest) if !rest.is_cancelled() => exit::OTHER_FAILURE,
             _ if io > 0 => exit::IO_FAILURE,
             _ if http > 0 => exit::HTTP_FAILURE,

@@ -122,8 +122,12 @@ impl<E: Send + 'static> GroupCore<E> {
     }
 
     pub(super) fn cancel(self: &Arc<Self>, message: Option<Cow<'static, str>>) {
+        self.cancel_for(CancelReason::Requested(message));
+    }
+
+    pub(super) fn cancel_for(self: &Arc<Self>, reason: CancelReason) {
         if !self.is_over() {
-            let cause = CancelCause::new(CancelReason::Requested(message), self.node.info());
+            let cause = CancelCause::new(reason, self.node.info());
             tree::cancel(&self.member(), cause);
         }
     }
@@ -325,8 +329,16 @@ impl<E: Send + 'static> GroupCore<E> {
 
     /// The end by drop (R2): nothing of the group is alive when this returns, but for what R2 excepts.
     pub(super) fn end_by_drop(self: &Arc<Self>) {
+        if let Some(account) = self.end_at_once() {
+            log_account(account, &self.node);
+        }
+    }
+
+    /// [`end_by_drop`](Self::end_by_drop), with the failures for whoever can still be told of them. `None`:
+    /// it had ended.
+    pub(super) fn end_at_once(self: &Arc<Self>) -> Option<Account<E>> {
         if self.has_ended() {
-            return;
+            return None;
         }
         // A plain thread may drop the group; destructors of its tasks may count on their runtime.
         let _runtime = self.runtime.get().map(Handle::enter);
@@ -342,7 +354,7 @@ impl<E: Send + 'static> GroupCore<E> {
         let account = self.take_ledger();
         drop(tree::detach(&self.node));
         tree::release_tokens(&self.node);
-        log_account(account, &self.node);
+        Some(account)
     }
 
     pub(super) fn debug(&self, title: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {

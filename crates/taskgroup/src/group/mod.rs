@@ -24,6 +24,8 @@ mod clock;
 mod cooperative;
 mod core;
 mod region;
+#[cfg(feature = "signal")]
+mod root;
 mod run;
 mod scope;
 mod spawn;
@@ -38,6 +40,8 @@ use std::future::Future;
 use std::panic::Location;
 
 pub use builder::{Builder, OnDrop, OnFailure, OnPanic};
+#[cfg(feature = "signal")]
+pub(crate) use root::RootSettings;
 pub use run::Run;
 pub use scope::{ScopeBody, scope};
 pub use spawn::TrySpawnError;

@@ -1,9 +1,13 @@
 //! What other systems' test suites pin down, one module a list; `docs/conformance.md` says line by line what is
 //! tested here, what comes later, and what does not apply.
 
+mod anyio_from_thread;
 mod anyio_taskgroups;
+mod anyio_to_thread;
 mod conc;
 mod cpython_exception_group;
+#[cfg(feature = "signal")]
+mod cpython_runners;
 mod cpython_taskgroups;
 mod go_errgroup;
 mod java_structured_task_scope;
