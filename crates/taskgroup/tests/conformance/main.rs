@@ -10,6 +10,7 @@ mod go_errgroup;
 mod java_structured_task_scope;
 mod kotlin_coroutine_scope;
 mod kotlin_supervisor;
+mod kotlin_with_timeout;
 mod stdexec_scopes;
 #[path = "../common/mod.rs"]
 mod support;
