@@ -38,7 +38,7 @@ fn table_of_the_page() -> Table {
 /// The line numbers of the tests of each list: `fn line_04_…` is line 4.
 fn tests() -> BTreeMap<String, Vec<u32>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
-    let mut tests = BTreeMap::new();
+    let mut tests = BTreeMap::<String, Vec<u32>>::new();
     for entry in std::fs::read_dir(&folder).expect("the folder of the lists") {
         let path = entry.expect("an entry").path();
         let name =
@@ -46,8 +46,10 @@ fn tests() -> BTreeMap<String, Vec<u32>> {
         if name == "main" {
             continue;
         }
-        let numbers = read(&path).lines().filter_map(line_of_test).collect();
-        tests.insert(name, numbers);
+        // A long list has a second file for what needs timeouts.
+        let list = name.strip_suffix("-time").unwrap_or(&name);
+        let numbers = tests.entry(list.to_owned()).or_default();
+        numbers.extend(read(&path).lines().filter_map(line_of_test));
     }
     tests
 }

@@ -2,6 +2,7 @@
 //! tested here, what comes later, and what does not apply.
 
 mod anyio_taskgroups;
+mod anyio_taskgroups_time;
 mod conc;
 mod cpython_exception_group;
 mod cpython_taskgroups;
