@@ -1,4 +1,4 @@
-//! Conformance list `anyio-taskgroups`.
+//! Conformance list `anyio-taskgroups`; what needs timeouts, scopes and shields is in `anyio_taskgroups_time.rs`.
 
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -18,24 +18,24 @@ use tokio::time::sleep;
 
 use super::support::{Alive, Guard};
 
-const LONG: Duration = Duration::from_secs(3600);
+pub(super) const LONG: Duration = Duration::from_secs(3600);
 
 /// What was reached, in order.
 #[derive(Clone, Debug, Default)]
-struct Steps(Arc<Mutex<Vec<&'static str>>>);
+pub(super) struct Steps(Arc<Mutex<Vec<&'static str>>>);
 
 impl Steps {
-    fn mark(&self, step: &'static str) {
+    pub(super) fn mark(&self, step: &'static str) {
         self.0.lock().unwrap().push(step);
     }
 
-    fn seen(&self) -> Vec<&'static str> {
+    pub(super) fn seen(&self) -> Vec<&'static str> {
         self.0.lock().unwrap().clone()
     }
 }
 
 /// A child that never ends by itself.
-async fn sleeper(guard: Guard) -> Result<()> {
+pub(super) async fn sleeper(guard: Guard) -> Result<()> {
     let _guard = guard;
     sleep(LONG).await;
     Ok(())
@@ -74,7 +74,7 @@ async fn yield_often() {
 }
 
 /// Runs code as a task of a group, where a cancel that is left over would show.
-async fn hosted(host: impl Future<Output = Result<()>> + Send + 'static) {
+pub(super) async fn hosted(host: impl Future<Output = Result<()>> + Send + 'static) {
     let app: TaskGroup = TaskGroup::new();
     let host = app.spawn(host);
     app.join().await.unwrap();
@@ -82,7 +82,7 @@ async fn hosted(host: impl Future<Output = Result<()>> + Send + 'static) {
 }
 
 /// Nothing is pending on the host: its waits come back.
-async fn nothing_is_pending() {
+pub(super) async fn nothing_is_pending() {
     assert!(!taskgroup::is_cancelled());
     sleep(Duration::from_secs(1)).await;
     yield_now().await;

@@ -3,16 +3,19 @@
 
 mod anyio_from_thread;
 mod anyio_taskgroups;
+mod anyio_taskgroups_time;
 mod anyio_to_thread;
 mod conc;
 mod cpython_exception_group;
 #[cfg(feature = "signal")]
 mod cpython_runners;
 mod cpython_taskgroups;
+mod cpython_timeouts;
 mod go_errgroup;
 mod java_structured_task_scope;
 mod kotlin_coroutine_scope;
 mod kotlin_supervisor;
+mod kotlin_with_timeout;
 mod stdexec_scopes;
 #[path = "../common/mod.rs"]
 mod support;
@@ -21,3 +24,4 @@ mod tokio_cancellation_token;
 mod tokio_join_map;
 mod tokio_join_set;
 mod tokio_task_tracker;
+mod trio_timeouts;
