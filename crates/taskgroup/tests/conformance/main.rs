@@ -5,6 +5,7 @@ mod anyio_taskgroups;
 mod conc;
 mod cpython_exception_group;
 mod cpython_taskgroups;
+mod cpython_tasks;
 mod go_errgroup;
 mod java_structured_task_scope;
 mod kotlin_coroutine_scope;
