@@ -17,3 +17,4 @@ mod swift_taskgroup;
 mod tokio_join_map;
 mod tokio_join_set;
 mod tokio_task_tracker;
+mod trio_run;
