@@ -9,6 +9,7 @@ mod cpython_tasks;
 mod go_errgroup;
 mod java_structured_task_scope;
 mod kotlin_coroutine_scope;
+mod kotlin_extra;
 mod kotlin_supervisor;
 mod stdexec_scopes;
 #[path = "../common/mod.rs"]
