@@ -31,16 +31,13 @@ use crate::tree::{self, CancelCause};
 ///
 /// Cancel safe.
 pub async fn checkpoint() {
-    // A deadline that has passed is acted on by whoever polls its scope, when it sees this wait; at its first
-    // poll a scope does not look.
-    let late = tree::deadline().is_some_and(|deadline| deadline <= Instant::now());
-    let mut waits = if late { 2 } else { 0 };
+    // A deadline that has passed is acted on by whoever polls its scope, when it sees this wait.
+    let mut late = tree::deadline().is_some_and(|deadline| deadline <= Instant::now());
     std::future::poll_fn(|cx| {
         if tree::is_cut() {
             return Poll::Pending;
         }
-        if waits > 0 {
-            waits -= 1;
+        if std::mem::take(&mut late) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -15,7 +15,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -72,7 +71,7 @@ impl<F: Future> Region<F> {
                 }
                 turn
             };
-            let entered = std::mem::take(&mut first);
+            first = false;
             let inside = match turn {
                 Turn::Ready(output) => {
                     this.place.leave();
@@ -85,7 +84,7 @@ impl<F: Future> Region<F> {
                 }
                 Turn::Pending(inside) => inside,
             };
-            let clock = Clock { core, deferred: this.deferred, entered, inside };
+            let clock = Clock { core, deferred: this.deferred, inside };
             if clock.look(this.timer.as_mut(), &mut cx).is_pending() {
                 return Poll::Pending;
             }
@@ -116,8 +115,6 @@ impl<F: Future> Future for Region<F> {
 struct Clock<'a> {
     core: &'a Arc<Core>,
     deferred: &'a mut bool,
-    /// In this very poll. Then a limit that is not tiny has not passed, and the clock is not read.
-    entered: bool,
     /// When a grace period inside ends.
     inside: Option<Instant>,
 }
@@ -128,20 +125,17 @@ impl Clock<'_> {
         let deadline = self.core.pending_deadline();
         let at = deadline.map(|deadline| deadline.at);
         let Some(mut next) = at.into_iter().chain(self.inside).min() else { return Poll::Pending };
-        let tiny = deadline.is_none_or(|deadline| deadline.after <= TINY);
-        if !self.entered || tiny || self.inside.is_some() {
-            let now = Instant::now();
-            if next <= now {
-                let expires = at == Some(next);
-                if !expires || *self.deferred || !outer_expired(self.core, now) {
-                    if expires {
-                        self.core.expire();
-                    }
-                    return Poll::Ready(());
+        let now = Instant::now();
+        if next <= now {
+            let expires = at == Some(next);
+            if !expires || *self.deferred || !outer_expired(self.core, now) {
+                if expires {
+                    self.core.expire();
                 }
-                *self.deferred = true;
-                next = now + DEFERRED;
+                return Poll::Ready(());
             }
+            *self.deferred = true;
+            next = now + DEFERRED;
         }
         match timer.as_mut().as_pin_mut() {
             Some(sleep) if sleep.deadline() != next => sleep.reset(next),
@@ -154,9 +148,6 @@ impl Clock<'_> {
         }
     }
 }
-
-/// A step of tokio's clock.
-const TINY: Duration = Duration::from_millis(1);
 
 fn outer_expired(core: &Core, now: Instant) -> bool {
     if core.node().kind() == NodeKind::Shield {

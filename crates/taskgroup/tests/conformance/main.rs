@@ -10,10 +10,12 @@ mod cpython_exception_group;
 #[cfg(feature = "signal")]
 mod cpython_runners;
 mod cpython_taskgroups;
+mod cpython_tasks;
 mod cpython_timeouts;
 mod go_errgroup;
 mod java_structured_task_scope;
 mod kotlin_coroutine_scope;
+mod kotlin_extra;
 mod kotlin_supervisor;
 mod kotlin_with_timeout;
 mod stdexec_scopes;
@@ -24,4 +26,5 @@ mod tokio_cancellation_token;
 mod tokio_join_map;
 mod tokio_join_set;
 mod tokio_task_tracker;
+mod trio_run;
 mod trio_timeouts;
