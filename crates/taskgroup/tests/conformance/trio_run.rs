@@ -1452,6 +1452,7 @@ async fn line_113_trio_context_detection() {
     group
         .run(async {
             assert_eq!(current().unwrap().kind(), NodeKind::Body);
+            yield_now().await; // the task has its first poll
             closure.await?;
             thread::spawn(move || drop(in_thread)).join().unwrap();
             cut.cancel();
