@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `node`, `state` | anybody (they synchronise themselves) |
 //! | `waits` | anybody, under its lock |
+//! | `span` | C1 and C3 |
 //! | `stage` | C1: the owner, who moved `state` to Polling or Dropping and has not moved it on. C2: once settled, the one `Task` handle (to read it, after Done), or, where that was dropped before, the finisher. C3: `drop` |
 //!
 //! C4: a future in `stage` is pinned: the cell lives in an `Arc`, nobody moves the future out, and it is
@@ -20,6 +21,7 @@ use super::panic::{Panic, catch};
 use super::state::{ClaimDrop, State};
 use super::waiting::{Latch, thread_token, wait_in_drop};
 use crate::sync::{Arc, Mutex, UnsafeCell, lock};
+use crate::trace::Span;
 use crate::tree::{self, DropMode, Member, Node, NodeKind, NodeRef, WaitKey, WakerSet};
 
 /// How a cell tells the layer above of a failure. A type without values, so a cell pays nothing for it.
@@ -38,6 +40,7 @@ pub(crate) struct TaskCell<F, T, R: Reporter> {
     node: Node,
     pub(super) state: State,
     waits: Mutex<Waits>,
+    span: UnsafeCell<Span>,
     stage: UnsafeCell<Stage<F, T, R::Error>>,
     reporter: PhantomData<fn() -> R>,
 }
@@ -55,8 +58,9 @@ struct Waits {
     latch: Option<Arc<Latch>>,
 }
 
-// SAFETY: `stage` is the only field that is not `Sync` by itself. By C1 to C3 it is touched by one thread at
-// a time, with the state word's Acquire and Release between them, so it needs what sending needs. References
+// SAFETY: `span` and `stage` are the only fields that are not `Sync` by themselves. By C1 to C3 each is touched by
+// one thread at a time, with the state word's Acquire and Release between them, so it needs what sending needs
+// (a `Span` is `Send`). References
 // to a `T` are handed out by `Task<T>` alone, which is `Sync` only where `T` is.
 unsafe impl<F: Send, T: Send, R: Reporter> Sync for TaskCell<F, T, R> {}
 
@@ -67,11 +71,12 @@ where
     T: Send + 'static,
     R: Reporter,
 {
-    pub(crate) fn new(node: Node, future: F) -> Arc<Self> {
+    pub(crate) fn new(node: Node, future: F, span: Span) -> Arc<Self> {
         Arc::new(Self {
             node,
             state: State::new(),
             waits: Mutex::new(Waits::default()),
+            span: UnsafeCell::new(span),
             stage: UnsafeCell::new(Stage::Future(future)),
             reporter: PhantomData,
         })
@@ -86,7 +91,30 @@ where
         }
     }
 
-    /// Polls the future once; a panic in it is an end.
+    /// Lets the span go to the end of the child.
+    ///
+    /// # Safety
+    ///
+    /// C1: the caller owns the stage.
+    pub(super) unsafe fn take_span(&self) -> Span {
+        // SAFETY: C1, so the pointer is ours alone.
+        self.span.with_mut(|span| std::mem::take(unsafe { &mut *span }))
+    }
+
+    /// Runs `run` inside the span.
+    ///
+    /// # Safety
+    ///
+    /// C1: the caller owns the stage.
+    pub(super) unsafe fn inside_span<V>(&self, run: impl FnOnce() -> V) -> V {
+        self.span.with(|span| {
+            // SAFETY: C1, and only its owner, which is in here, ever changes the span.
+            let _inside = unsafe { &*span }.enter();
+            run()
+        })
+    }
+
+    /// Polls the future once, inside its span; a panic in it is an end.
     ///
     /// # Safety
     ///
@@ -99,7 +127,8 @@ where
                 Stage::Future(future) => {
                     // SAFETY: C4.
                     let future = unsafe { Pin::new_unchecked(future) };
-                    match catch(|| future.poll(cx)) {
+                    // SAFETY: C1.
+                    match unsafe { self.inside_span(|| catch(|| future.poll(cx))) } {
                         Ok(polled) => polled.map(Into::into),
                         Err(panic) => Poll::Ready(Ended::Panicked(panic)),
                     }
