@@ -199,6 +199,11 @@ impl Subscriber for Recorder {
     }
 }
 
+fn log(what: &'static str) -> anyhow::Result<()> {
+    tracing::info!("{what}");
+    Ok(())
+}
+
 /// Logs where it is dropped.
 struct LogsDrop(&'static str);
 
@@ -214,8 +219,8 @@ fn named(name: &'static str) -> TaskGroup {
 
 #[tokio::test(start_paused = true)]
 async fn spans_are_nested_as_groups_and_tasks_are() {
-    let log = Recorder::default();
-    let _listening = log.listen();
+    let recorder = Recorder::default();
+    let _listening = recorder.listen();
     let outer = named("outer");
     let run = outer.run(async {
         tracing::info!("the outer body");
@@ -225,35 +230,35 @@ async fn spans_are_nested_as_groups_and_tasks_are() {
             TaskGroup::builder()
                 .name("inner")
                 .scope(async |tg: &TaskGroup| {
-                    tg.spawn(async { Ok(tracing::info!("the inner task")) });
-                    tg.spawn_blocking(|_| Ok(tracing::info!("never logged here"))).cancel();
-                    Ok(tracing::info!("the inner body"))
+                    tg.spawn(async { log("the inner task") });
+                    tg.spawn_blocking(|_| log("never logged here")).cancel();
+                    log("the inner body")
                 })
                 .await?;
-            Ok(tracing::info!("the task again"))
+            log("the task again")
         });
         Ok(task.await?)
     });
     run.await.unwrap();
     tracing::info!("outside");
-    assert_eq!(log.place_of("the outer body"), "group outer");
-    assert_eq!(log.place_of("the task"), "group outer > task parent");
-    assert_eq!(log.place_of("the inner body"), "group outer > task parent > group inner");
-    assert_eq!(log.place_of("the inner task"), "group outer > task parent > group inner > task");
-    assert_eq!(log.place_of("the task again"), "group outer > task parent");
-    assert_eq!(log.place_of("outside"), "");
-    assert!(log.open_spans().is_empty());
+    assert_eq!(recorder.place_of("the outer body"), "group outer");
+    assert_eq!(recorder.place_of("the task"), "group outer > task parent");
+    assert_eq!(recorder.place_of("the inner body"), "group outer > task parent > group inner");
+    assert_eq!(recorder.place_of("the inner task"), "group outer > task parent > group inner > task");
+    assert_eq!(recorder.place_of("the task again"), "group outer > task parent");
+    assert_eq!(recorder.place_of("outside"), "");
+    assert!(recorder.open_spans().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn spans_carry_name_id_and_group() {
-    let log = Recorder::default();
-    let _listening = log.listen();
+    let recorder = Recorder::default();
+    let _listening = recorder.listen();
     let group = named("crawl");
     let task = group.task().name("page 7").spawn(async { Ok(()) });
     let (group_id, task_id) = (group.id().as_u64().to_string(), task.id().as_u64().to_string());
     group.join().await.unwrap();
-    let seen = log.seen();
+    let seen = recorder.seen();
     let [task, group] = &seen.spans[..] else { panic!("two spans") };
     assert_eq!((task.metadata.name(), task.metadata.target()), ("task", "taskgroup"));
     assert_eq!(task.fields.get("name"), "page 7");
@@ -267,58 +272,58 @@ async fn spans_carry_name_id_and_group() {
 
 #[tokio::test(start_paused = true)]
 async fn the_parent_is_the_span_at_the_spawn_not_the_groups() {
-    let log = Recorder::default();
-    let _listening = log.listen();
+    let recorder = Recorder::default();
+    let _listening = recorder.listen();
     scope(async |tg: &TaskGroup| {
         tracing::info_span!("request", name = "GET /").in_scope(|| {
-            tg.task().name("handler").spawn(async { Ok(tracing::info!("handled")) });
+            tg.task().name("handler").spawn(async { log("handled") });
         });
         let spawner = tg.spawner();
         tg.task().name("sibling").spawn(async move {
-            spawner.task().name("late").spawn(async { Ok(tracing::info!("from a sibling")) });
+            spawner.task().name("late").spawn(async { log("from a sibling") });
             Ok(())
         });
         Ok(())
     })
     .await
     .unwrap();
-    assert_eq!(log.place_of("handled"), "group > request GET / > task handler");
-    assert_eq!(log.place_of("from a sibling"), "group > task sibling > task late");
+    assert_eq!(recorder.place_of("handled"), "group > request GET / > task handler");
+    assert_eq!(recorder.place_of("from a sibling"), "group > task sibling > task late");
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_a_tasks_span_is_filtered_out_the_spawn_sites_takes_its_place() {
-    let log = Recorder::up_to(Level::INFO);
-    let _listening = log.listen();
+    let recorder = Recorder::up_to(Level::INFO);
+    let _listening = recorder.listen();
     scope(async |tg: &TaskGroup| {
         let request = tracing::info_span!("request", name = "GET /");
-        request.in_scope(|| tg.spawn(async { Ok(tracing::info!("handled")) }));
-        tg.spawn(async { Ok(tracing::info!("without a span")) });
+        request.in_scope(|| tg.spawn(async { log("handled") }));
+        tg.spawn(async { log("without a span") });
         Ok(())
     })
     .await
     .unwrap();
-    assert_eq!(log.place_of("handled"), "request GET /");
-    assert_eq!(log.place_of("without a span"), "");
-    assert_eq!(log.seen().spans.len(), 1, "what has no name is not at INFO");
-    assert!(log.open_spans().is_empty());
+    assert_eq!(recorder.place_of("handled"), "request GET /");
+    assert_eq!(recorder.place_of("without a span"), "");
+    assert_eq!(recorder.seen().spans.len(), 1, "what has no name is not at INFO");
+    assert!(recorder.open_spans().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_that_does_not_care_is_asked_for_nothing() {
-    let log = Recorder::up_to(Level::ERROR);
-    let _listening = log.listen();
+    let recorder = Recorder::up_to(Level::ERROR);
+    let _listening = recorder.listen();
     let group = named("quiet");
     group.task().name("child").spawn::<()>(async { anyhow::bail!("no luck") });
     assert!(group.join().await.is_err());
-    assert!(log.seen().spans.is_empty());
-    assert!(log.seen().events.is_empty());
+    assert!(recorder.seen().spans.is_empty());
+    assert!(recorder.seen().events.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn destructors_log_inside_the_span_of_what_is_cut_or_dropped() {
-    let log = Recorder::default();
-    let _listening = log.listen();
+    let recorder = Recorder::default();
+    let _listening = recorder.listen();
     let group = named("cut");
     let run = group.run::<(), _>(async {
         let _body = LogsDrop("the body is cut");
@@ -338,9 +343,9 @@ async fn destructors_log_inside_the_span_of_what_is_cut_or_dropped() {
         pending().await
     });
     assert!(run.await.unwrap_err().is_cancelled());
-    assert_eq!(log.place_of("a child is cut"), "group cut > task a");
-    assert_eq!(log.place_of("never started"), "group cut > task b");
-    assert_eq!(log.place_of("the body is cut"), "group cut");
+    assert_eq!(recorder.place_of("a child is cut"), "group cut > task a");
+    assert_eq!(recorder.place_of("never started"), "group cut > task b");
+    assert_eq!(recorder.place_of("the body is cut"), "group cut");
 
     let group = named("dropped");
     let mut run = Box::pin(group.run::<(), _>(async {
@@ -357,51 +362,51 @@ async fn destructors_log_inside_the_span_of_what_is_cut_or_dropped() {
         () = async { for _ in 0..3 { yield_now().await } } => {}
     }
     drop(run);
-    assert_eq!(log.place_of("a child is dropped"), "group dropped > task c");
-    assert_eq!(log.place_of("the body is dropped"), "group dropped");
+    assert_eq!(recorder.place_of("a child is dropped"), "group dropped > task c");
+    assert_eq!(recorder.place_of("the body is dropped"), "group dropped");
     drop(group);
-    assert!(log.open_spans().is_empty());
+    assert!(recorder.open_spans().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn spans_close_when_the_task_has_ended_although_handles_live_on() {
-    let log = Recorder::default();
-    let _listening = log.listen();
+    let recorder = Recorder::default();
+    let _listening = recorder.listen();
     let group = named("books");
     let (ends, hangs, eager) = (group.task().name("ends"), group.task().name("hangs"), group.task().eager());
     let ends = ends.spawn(async { Ok(1) });
     let hangs = hangs.spawn::<()>(pending());
-    let eager = eager.name("eager").spawn(async { Ok(tracing::info!("at once")) });
-    assert_eq!(log.open_spans(), ["ends", "hangs", "eager"]);
-    assert_eq!(log.place_of("at once"), "task eager");
+    let eager = eager.name("eager").spawn(async { log("at once") });
+    assert_eq!(recorder.open_spans(), ["ends", "hangs", "eager"]);
+    assert_eq!(recorder.place_of("at once"), "task eager");
     yield_now().await;
     assert!(ends.is_finished() && eager.is_finished());
-    assert_eq!(log.open_spans(), ["hangs"]);
+    assert_eq!(recorder.open_spans(), ["hangs"]);
     hangs.cancel();
     yield_now().await;
     assert!(hangs.is_finished());
-    assert!(log.open_spans().is_empty());
+    assert!(recorder.open_spans().is_empty());
     group.join().await.unwrap();
-    assert!(log.open_spans().is_empty());
+    assert!(recorder.open_spans().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_future_comes_back_without_its_span() {
-    let log = Recorder::default();
-    let _listening = log.listen();
+    let recorder = Recorder::default();
+    let _listening = recorder.listen();
     let group = named("closed");
     group.cancel();
     let refused = group.try_spawn(async { Ok(()) }).unwrap_err();
-    assert!(log.open_spans().is_empty());
+    assert!(recorder.open_spans().is_empty());
     drop(refused.into_future());
     group.spawn::<()>(pending());
-    assert!(log.open_spans().is_empty());
+    assert!(recorder.open_spans().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn failures_and_panics_are_quiet_events() {
-    let log = Recorder::default();
-    let _listening = log.listen();
+    let recorder = Recorder::default();
+    let _listening = recorder.listen();
     let group: TaskGroup =
         TaskGroup::builder().name("crawl").on_failure(OnFailure::Continue).on_panic(OnPanic::Collect).build();
     let run = group.run::<(), _>(async {
@@ -414,26 +419,26 @@ async fn failures_and_panics_are_quiet_events() {
     });
     assert_eq!(run.await.unwrap_err().len(), 3);
 
-    let (level, fields) = log.event("task failed");
+    let (level, fields) = recorder.event("task failed");
     assert_eq!(level, Level::DEBUG);
     assert_eq!(fields.get("name"), "bad");
     assert_eq!(fields.get("group"), group.id().as_u64().to_string());
     assert_eq!(fields.get("path"), "crawl > bad");
     assert_eq!(fields.get("error"), "cannot fetch: refused");
     assert!(fields.get("location").contains("tracing.rs"), "{}", fields.get("location"));
-    assert_eq!(log.place_of("task failed"), "group crawl > task bad");
+    assert_eq!(recorder.place_of("task failed"), "group crawl > task bad");
 
-    let (level, fields) = log.event("task panicked");
+    let (level, fields) = recorder.event("task panicked");
     assert_eq!(level, Level::DEBUG);
     assert_eq!(fields.get("name"), "worse");
     assert_eq!(fields.get("error"), "panicked: out of bounds");
 
-    let (level, fields) = log.event("body of group failed");
+    let (level, fields) = recorder.event("body of group failed");
     assert_eq!(level, Level::DEBUG);
     assert_eq!(fields.get("error"), "the body gave up");
-    assert_eq!(log.place_of("body of group failed"), "group crawl");
+    assert_eq!(recorder.place_of("body of group failed"), "group crawl");
 
-    let (level, fields) = log.event("group cancelled");
+    let (level, fields) = recorder.event("group cancelled");
     assert_eq!(level, Level::DEBUG);
     assert_eq!(fields.get("name"), "crawl");
     assert!(fields.get("cause").contains("body of group \"crawl\""), "{}", fields.get("cause"));
@@ -441,24 +446,24 @@ async fn failures_and_panics_are_quiet_events() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancel_is_an_event_with_its_cause() {
-    let log = Recorder::default();
-    let _listening = log.listen();
+    let recorder = Recorder::default();
+    let _listening = recorder.listen();
     let group = named("server");
     group.spawn::<()>(pending());
     group.cancel_because("closing time");
     group.cancel_because("again");
     group.join().await.unwrap();
-    let (level, fields) = log.event("group cancelled");
+    let (level, fields) = recorder.event("group cancelled");
     assert_eq!(level, Level::DEBUG);
     assert_eq!(fields.get("id"), fields.get("id").parse::<u64>().unwrap().to_string());
     assert_eq!(fields.get("cause"), "closing time");
-    assert_eq!(log.messages(), ["group cancelled"], "a child that is cut is no event");
+    assert_eq!(recorder.messages(), ["group cancelled"], "a child that is cut is no event");
 }
 
 #[tokio::test(start_paused = true)]
 async fn work_torn_by_the_end_of_a_grace_period_is_named() {
-    let log = Recorder::up_to(Level::WARN);
-    let _listening = log.listen();
+    let recorder = Recorder::up_to(Level::WARN);
+    let _listening = recorder.listen();
     let group: TaskGroup = TaskGroup::builder().name("shutdown").grace(Duration::from_secs(5)).build();
     group.task().name("stubborn").cooperative::<(), _, _>(|_| pending());
     let own = group.task().name("impatient").grace(Duration::from_secs(1));
@@ -475,7 +480,7 @@ async fn work_torn_by_the_end_of_a_grace_period_is_named() {
     let id = group.id().as_u64().to_string();
     group.join().await.unwrap();
 
-    let seen = log.seen();
+    let seen = recorder.seen();
     let torn: Vec<_> =
         seen.events.iter().map(|event| (event.fields.get("message"), event.fields.get("name"))).collect();
     let (task, whole) =
@@ -498,15 +503,15 @@ async fn work_torn_by_the_end_of_a_grace_period_is_named() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_that_nobody_can_be_told_of_has_fields() {
-    let log = Recorder::up_to(Level::ERROR);
-    let _listening = log.listen();
+    let recorder = Recorder::up_to(Level::ERROR);
+    let _listening = recorder.listen();
     let group: TaskGroup = TaskGroup::builder().name("gone").on_failure(OnFailure::Continue).build();
     let task = group.task().name("bad").spawn::<()>(async { anyhow::bail!("no luck") });
     let id = task.id().as_u64().to_string();
     yield_now().await;
     assert!(task.is_finished());
     drop(group);
-    let seen = log.seen();
+    let seen = recorder.seen();
     let [event] = &seen.events[..] else { panic!("one event") };
     assert_eq!(event.level, Level::ERROR);
     assert_eq!(event.fields.get("name"), "bad");
@@ -519,8 +524,8 @@ async fn a_failure_that_nobody_can_be_told_of_has_fields() {
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_that_panics_ends_nobody() {
     let alive = Alive::new();
-    let log = Recorder::default();
-    let _listening = log.listen();
+    let recorder = Recorder::default();
+    let _listening = recorder.listen();
     let group = named("broken log");
     let value = group.task().name("value").spawn(async {
         yield_now().await;
@@ -536,15 +541,15 @@ async fn a_subscriber_that_panics_ends_nobody() {
         yield_now().await;
         anyhow::bail!("the one failure")
     });
-    log.panics.store(true, Ordering::SeqCst);
+    recorder.panics.store(true, Ordering::SeqCst);
     let late = group.task().name("without a span").spawn(async { Ok(8) });
     let error = group.join().await.unwrap_err();
-    log.panics.store(false, Ordering::SeqCst);
+    recorder.panics.store(false, Ordering::SeqCst);
     assert_eq!(error.len(), 1, "{error:#}");
     assert_eq!(value.into_result().unwrap(), 7);
     assert_eq!(late.into_result().unwrap(), 8);
     assert!(cut.into_result().unwrap_err().is_cancelled());
     assert!(failed.into_result().unwrap_err().is_failed());
     assert_eq!(alive.now(), 0);
-    assert!(log.open_spans().is_empty());
+    assert!(recorder.open_spans().is_empty());
 }

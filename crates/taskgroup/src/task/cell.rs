@@ -21,7 +21,7 @@ use super::panic::{Panic, catch};
 use super::state::{ClaimDrop, State};
 use super::waiting::{Latch, thread_token, wait_in_drop};
 use crate::sync::{Arc, Mutex, UnsafeCell, lock};
-use crate::trace::Span;
+use crate::trace::{Entered, Span};
 use crate::tree::{self, DropMode, Member, Node, NodeKind, NodeRef, WaitKey, WakerSet};
 
 /// How a cell tells the layer above of a failure. A type without values, so a cell pays nothing for it.
@@ -96,22 +96,21 @@ where
     /// # Safety
     ///
     /// C1: the caller owns the stage.
+    #[inline]
     pub(super) unsafe fn take_span(&self) -> Span {
         // SAFETY: C1, so the pointer is ours alone.
         self.span.with_mut(|span| std::mem::take(unsafe { &mut *span }))
     }
 
-    /// Runs `run` inside the span.
+    /// Makes the span the current one. The owner does not take it meanwhile.
     ///
     /// # Safety
     ///
-    /// C1: the caller owns the stage.
-    pub(super) unsafe fn inside_span<V>(&self, run: impl FnOnce() -> V) -> V {
-        self.span.with(|span| {
-            // SAFETY: C1, and only its owner, which is in here, ever changes the span.
-            let _inside = unsafe { &*span }.enter();
-            run()
-        })
+    /// C1: the caller owns the stage as long as the guard lives.
+    #[inline]
+    pub(super) unsafe fn enter_span(&self) -> Entered<'_> {
+        // SAFETY: C1, and only the owner ever changes the span.
+        self.span.with(|span| unsafe { &*span }.enter())
     }
 
     /// Polls the future once, inside its span; a panic in it is an end.
@@ -119,7 +118,10 @@ where
     /// # Safety
     ///
     /// C1: the caller owns the stage.
+    #[inline]
     pub(super) unsafe fn poll_stage(&self, cx: &mut Context<'_>) -> Poll<Ended<T, R::Error>> {
+        // SAFETY: C1.
+        let _inside = unsafe { self.enter_span() };
         self.stage.with_mut(|stage| {
             // SAFETY: C1, so the reference is the only one.
             let stage = unsafe { &mut *stage };
@@ -127,8 +129,7 @@ where
                 Stage::Future(future) => {
                     // SAFETY: C4.
                     let future = unsafe { Pin::new_unchecked(future) };
-                    // SAFETY: C1.
-                    match unsafe { self.inside_span(|| catch(|| future.poll(cx))) } {
+                    match catch(|| future.poll(cx)) {
                         Ok(polled) => polled.map(Into::into),
                         Err(panic) => Poll::Ready(Ended::Panicked(panic)),
                     }

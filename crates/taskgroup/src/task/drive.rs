@@ -60,7 +60,10 @@ where
             (Turn::Cut, started) => return self.end_cut(started),
             (Turn::Ready(ended), _) => {
                 // SAFETY: C1, between `start_poll` and `end_poll`.
-                let (_, dropped) = unsafe { self.inside_span(|| self.clear_stage()) };
+                let inside = unsafe { self.enter_span() };
+                // SAFETY: C1, as above.
+                let (_, dropped) = unsafe { self.clear_stage() };
+                drop(inside);
                 let ended = match dropped {
                     Some(panic) => Ended::Panicked(panic),
                     None => ended,
@@ -98,6 +101,7 @@ where
     }
 
     /// Ends the child without a value. What an eager child had returned counts all the same.
+    #[inline(never)]
     pub(super) fn end_cut(&self, started: bool) {
         let outcome = self.inside(|cleared| match cleared {
             (Some(ended), _) => self.outcome_of(ended),
@@ -113,6 +117,7 @@ where
     }
 
     /// Drops the future and finds the outcome, inside the child's span, which is let go then.
+    #[inline]
     fn inside(&self, outcome: impl FnOnce(Cleared<T, R::Error>) -> Outcome<T>) -> Outcome<T> {
         // SAFETY: C1: every caller owns the stage and is about to `finish`.
         let span = unsafe { self.take_span() };
@@ -121,6 +126,7 @@ where
         outcome(unsafe { self.clear_stage() })
     }
 
+    #[cold]
     fn tell_forced(&self) {
         let node = self.node();
         let group = node.parent().map(|group| group.node().id().as_u64());
@@ -148,6 +154,7 @@ where
         self.settle(outcome);
     }
 
+    #[inline]
     fn outcome_of(&self, ended: Ended<T, R::Error>) -> Outcome<T> {
         match ended {
             Ended::Value(value) => Outcome::Value(value),

@@ -27,10 +27,10 @@ mod span;
 #[cfg(feature = "tracing")]
 pub(crate) use self::{
     event::{cancelled, failed, grace_ended, lost, wants_failed},
-    span::Span,
+    span::{Entered, Span},
 };
 #[cfg(not(feature = "tracing"))]
-pub(crate) use off::{Span, cancelled, failed, grace_ended, lost, wants_failed};
+pub(crate) use off::{Entered, Span, cancelled, failed, grace_ended, lost, wants_failed};
 
 /// What events say in fields. What is `None` is left out.
 #[derive(Clone, Copy, Default)]

@@ -41,21 +41,24 @@ impl Span {
 
     #[inline]
     fn make(span: impl FnOnce() -> tracing::Span) -> Self {
-        if LevelFilter::current() == LevelFilter::OFF {
-            return Self(None);
+        match LevelFilter::current() {
+            LevelFilter::OFF => Self(None),
+            _ => Self::listened_to(span),
         }
-        Self::boxed(guarded(span))
     }
 
     #[cold]
-    fn boxed(span: Option<tracing::Span>) -> Self {
-        Self(span.filter(|span| !span.is_disabled()).map(Box::new))
+    fn listened_to(span: impl FnOnce() -> tracing::Span) -> Self {
+        Self(guarded(span).filter(|span| !span.is_disabled()).map(Box::new))
     }
 
     /// Makes it the current span.
     #[inline]
     pub(crate) fn enter(&self) -> Entered<'_> {
-        Entered(self.0.as_ref().and_then(|span| guarded(|| span.enter())))
+        match &self.0 {
+            None => Entered(None),
+            Some(span) => Entered(enter(span)),
+        }
     }
 }
 
@@ -63,7 +66,7 @@ impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Some(entered) = self.0.take() {
-            let _ = guarded(|| drop(entered));
+            exit(entered);
         }
     }
 }
@@ -72,9 +75,27 @@ impl Drop for Span {
     #[inline]
     fn drop(&mut self) {
         if let Some(span) = self.0.take() {
-            let _ = guarded(|| drop(span));
+            close(span);
         }
     }
+}
+
+// Out of line: what no subscriber listens to has none of this in its way.
+
+#[cold]
+fn enter(span: &tracing::Span) -> Option<tracing::span::Entered<'_>> {
+    guarded(|| span.enter())
+}
+
+#[cold]
+fn exit(entered: tracing::span::Entered<'_>) {
+    let _ = guarded(|| drop(entered));
+}
+
+#[cold]
+#[allow(clippy::boxed_local, reason = "it is freed in here")]
+fn close(span: Box<tracing::Span>) {
+    let _ = guarded(|| drop(span));
 }
 
 #[cfg(all(test, not(taskgroup_loom)))]
