@@ -100,7 +100,7 @@ fn books() -> Arc<Books> {
 
 fn cell(books: &Arc<Books>, steps: Steps) -> Arc<Cell> {
     let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
-    let cell = Cell::new(node, steps);
+    let cell = Cell::new(node, steps, Span::default());
     let (parent, child): (NodeRef, NodeRef) = (books.clone(), cell.clone());
     Node::admit(parent.clone(), child.clone(), Hold::Ordinary).expect("open");
     cell
@@ -317,7 +317,8 @@ fn loom_last_child_against_spawn() {
             let parent: NodeRef = books.clone();
             move || {
                 let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
-                let child: NodeRef = Cell::new(node, Steps::new(0, Ok(8), &Arc::new(AtomicUsize::new(0))));
+                let steps = Steps::new(0, Ok(8), &Arc::new(AtomicUsize::new(0)));
+                let child: NodeRef = Cell::new(node, steps, Span::default());
                 Node::admit(parent.clone(), child.clone(), Hold::Ordinary).is_ok()
             }
         });
@@ -381,7 +382,7 @@ fn loom_cancel_against_spawn() {
             move || cancel(member)
         });
         let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
-        let cell = Cell::new(node, Steps::new(usize::MAX, Ok(0), &alive));
+        let cell = Cell::new(node, Steps::new(usize::MAX, Ok(0), &alive), Span::default());
         let (parent, child): (NodeRef, NodeRef) = (books.clone(), cell.clone());
         match Node::admit(parent.clone(), child.clone(), Hold::Ordinary) {
             Ok(()) => {
