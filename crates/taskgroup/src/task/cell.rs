@@ -39,7 +39,7 @@ pub(crate) trait Reporter: 'static {
 pub(crate) struct TaskCell<F, T, R: Reporter> {
     node: Node,
     pub(super) state: State,
-    waits: Mutex<Waits>,
+    waits: Mutex<WakerSet>,
     span: UnsafeCell<Span>,
     stage: UnsafeCell<Stage<F, T, R::Error>>,
     reporter: PhantomData<fn() -> R>,
@@ -50,12 +50,6 @@ enum Stage<F, T, E> {
     /// An eager child that returned inside `spawn`; told of by its shell, never inline.
     Returned(Box<Ended<T, E>>),
     Ended(Outcome<T>),
-}
-
-#[derive(Default)]
-struct Waits {
-    wakers: WakerSet,
-    latch: Option<Arc<Latch>>,
 }
 
 // SAFETY: `span` and `stage` are the only fields that are not `Sync` by themselves. By C1 to C3 each is touched by
@@ -75,7 +69,7 @@ where
         Arc::new(Self {
             node,
             state: State::new(),
-            waits: Mutex::new(Waits::default()),
+            waits: Mutex::new(WakerSet::default()),
             span: UnsafeCell::new(span),
             stage: UnsafeCell::new(Stage::Future(future)),
             reporter: PhantomData,
@@ -184,14 +178,11 @@ where
     /// Wakes whoever waits for the end.
     pub(super) fn wake_waiters(&self) {
         let waits = std::mem::take(&mut *lock(&self.waits));
-        tree::wake_all(waits.wakers);
-        if let Some(latch) = waits.latch {
-            latch.open();
-        }
+        tree::wake_all(waits);
     }
 
     /// Registers with `add` unless the cell is done. True: done.
-    fn register(&self, add: impl FnOnce(&mut Waits)) -> bool {
+    fn register(&self, add: impl FnOnce(&mut WakerSet)) -> bool {
         if self.state.is_done() {
             return true;
         }
@@ -201,11 +192,11 @@ where
 
     /// A latch that opens at the end; `None` if the cell is done.
     fn latch(&self) -> Option<Arc<Latch>> {
-        let mut found = None;
-        let done = self.register(|waits| {
-            found = Some(Arc::clone(waits.latch.get_or_insert_with(|| Arc::new(Latch::new()))));
-        });
-        if done { None } else { found }
+        let latch = Arc::new(Latch::new());
+        let waker = Waker::from(Arc::clone(&latch));
+        let mut replaced = None;
+        let done = self.register(|waits| replaced = waits.add(WaitKey::new(), &waker));
+        if done { None } else { Some(latch) }
     }
 }
 
@@ -286,11 +277,11 @@ where
 {
     fn poll_done(&self, key: WaitKey, waker: &Waker) -> bool {
         let mut replaced = None;
-        self.register(|waits| replaced = waits.wakers.add(key, waker))
+        self.register(|waits| replaced = waits.add(key, waker))
     }
 
     fn give_up(&self, key: WaitKey) {
-        let given_up = lock(&self.waits).wakers.remove(key);
+        let given_up = lock(&self.waits).remove(key);
         drop(given_up);
     }
 
