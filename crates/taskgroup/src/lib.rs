@@ -51,10 +51,30 @@
 //! # Features
 //!
 //! * `signal` (default): [`run()`] and [`Runner`], with tokio's `signal` and `rt-multi-thread`.
-//! * `tracing` (default): failures that nobody can be told of any more become `tracing` events where a
-//!   subscriber is set. Without it, or without a subscriber, they are lines on standard error.
+//! * `tracing` (default): groups and tasks open spans, and what happens to them becomes events, all with the
+//!   target `taskgroup`. Nothing is made where no subscriber listens.
 //! * `tokio-util`: `CancelToken::to_tokio_util` and `CancelToken::from_tokio_util`, to and from the
 //!   `CancellationToken` of tokio-util.
+//!
+//! The *spans* are `group{name id}`, from the first poll of `run`, `join` or `scope` to the exit, and
+//! `task{name id group}`, from the spawn to the task's end. The parent of either is the span current there, so
+//! a task spawned in the body of a group is under the group, and one spawned inside a span of your own is under
+//! that. What a task logs is inside its span, also what its destructors log when it is cut. Spans of what has a
+//! name are at `INFO`, of what has none at `DEBUG`; where a task's span is filtered out, the span current at
+//! the spawn is the parent of what it logs.
+//!
+//! ```text
+//! INFO group{name="crawl" id=1}:task{name="page 7" id=3 group=1}: app: fetched bytes=5120
+//! ```
+//!
+//! The *events*:
+//!
+//! | level | event | fields beside `name` and `id` |
+//! |---|---|---|
+//! | `ERROR` | a failure that nobody can be told of; without a subscriber a line on standard error | where known `location`, `group`, `path`, `error` |
+//! | `WARN` | a grace period was over: the group, and each task in it that had not ended, was dropped | `location`, `waited`; of a task `group` |
+//! | `DEBUG` | a task or body failed or panicked; its group has the error or the payload | `location`, `group`, `path`, `error` |
+//! | `DEBUG` | a group was cancelled | `location`, `cause` |
 
 // The pages show everything; the features are on for them.
 #[cfg(all(doctest, feature = "signal"))]
@@ -68,6 +88,7 @@ mod sync;
 mod task;
 mod time;
 mod timer;
+mod trace;
 mod tree;
 
 pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};

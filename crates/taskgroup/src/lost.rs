@@ -4,18 +4,22 @@
 //! no failure vanishes because logging was never set up.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Reports a failure that has no owner any more.
+use crate::trace::{self, Fields};
+
+/// Reports something that went wrong and has no owner any more.
 pub(crate) fn report(what: fmt::Arguments<'_>) {
-    // A subscriber that panics, or a closed standard error, must not keep the rest from being ended.
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| write(what)));
+    report_with(&Fields::default(), what);
 }
 
-fn write(what: fmt::Arguments<'_>) {
-    #[cfg(feature = "tracing")]
-    if tracing::enabled!(target: "taskgroup", tracing::Level::ERROR) {
-        tracing::error!(target: "taskgroup", "{what}");
+/// [`report`], with fields for who reads events by program; the text says it all.
+pub(crate) fn report_with(fields: &Fields<'_>, what: fmt::Arguments<'_>) {
+    if trace::lost(fields, what) {
         return;
     }
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("taskgroup: {what}\n"));
+    // A closed standard error must not keep the rest from being ended.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("taskgroup: {what}\n"))
+    }));
 }

@@ -52,13 +52,21 @@ pub(super) fn failure_line<E: 'static>(failure: &Failure<E>, show: Show<'_, E>) 
     format!("{}: {}", failure.who(), one_line(&what))
 }
 
-/// The line of a failure whose error type may have no text at all.
-pub(crate) fn lost_text<E: 'static>(failure: &Failure<E>) -> String {
-    failure_line(failure, &|error: &E| {
-        carrier::chain_texts(error)
-            .or_else(|| carrier::plain_text(error).map(|text| vec![text]))
-            .unwrap_or_else(|| vec![format!("an error of type {}", std::any::type_name::<E>())])
-    })
+/// One line for an error whose type may have no text at all.
+pub(crate) fn error_text<E: 'static>(error: &E) -> String {
+    let texts = carrier::chain_texts(error).or_else(|| carrier::plain_text(error).map(|text| vec![text]));
+    match texts {
+        Some(texts) => one_line(&texts.join(": ")),
+        None => format!("an error of type {}", std::any::type_name::<E>()),
+    }
+}
+
+/// What went wrong, without who it was: [`error_text`], or that of a panic.
+pub(crate) fn problem_text<E: 'static>(failure: &Failure<E>) -> String {
+    match (failure.error(), failure.panic()) {
+        (Some(error), _) => error_text(error),
+        (None, panic) => panic.map_or_else(String::new, |panic| one_line(&panic.to_string())),
+    }
 }
 
 fn title<E: 'static>(group: &ErrorGroup<E>) -> String {

@@ -116,7 +116,7 @@ impl<E: 'static> Failure<E> {
         &self.path
     }
 
-    pub(super) fn who(&self) -> &NodeInfo {
+    pub(crate) fn who(&self) -> &NodeInfo {
         &self.who
     }
 

@@ -25,7 +25,7 @@ pub use leaves::Leaves;
 pub use start::StartError;
 
 pub(crate) use carrier::means_cancelled;
-pub(crate) use display::lost_text as text;
+pub(crate) use display::{error_text, problem_text};
 pub(crate) use split::without_cancelled;
 
 /// The error type of a group that names none: `anyhow::Error`.

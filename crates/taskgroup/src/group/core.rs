@@ -18,6 +18,7 @@ use crate::error::{self, Failure};
 use crate::lost;
 use crate::sync::{Arc, Mutex, lock};
 use crate::task::{Problem, Reporter, catch};
+use crate::trace::{self, Fields};
 use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind, NodeRef, WaitKey};
 
 pub(crate) struct GroupCore<E> {
@@ -160,6 +161,7 @@ impl<E: Send + 'static> GroupCore<E> {
         let panicked = matches!(problem, Problem::Panic(_));
         let cancels = core.cancels(child, panicked);
         let failure = Failure::new(problem, child.info(), tree::path_of(child));
+        let told = Told::of(&failure);
         let mut ledger = lock(&core.ledger);
         let cause = cancels.then(|| {
             let cause = || CancelCause::new(reason_of(child, panicked), core.node.info());
@@ -168,8 +170,9 @@ impl<E: Send + 'static> GroupCore<E> {
         let (unheard, unstored) = ledger.enter(failure, core.settings.max_failures);
         drop(ledger);
         drop_guarded(unstored);
-        if let Some(failure) = unheard {
-            log_lost(failure);
+        match unheard {
+            Some(failure) => log_lost(failure),
+            None => told.into_iter().for_each(|told| told.tell(child, &core.node)),
         }
         core.node.set_undelivered();
         if let Some(cause) = cause {
@@ -377,12 +380,13 @@ fn leave_to(left: NodeRef, from: &Node, home: Option<&NodeRef>) {
         Some(home) => tree::rehome(&left, from, home, hold),
         None => {
             if left.node().kind() == NodeKind::Blocking && !left.node().is_closed() {
-                lost::report(format_args!(
+                let what = format_args!(
                     "{} (spawned at {}) is still running: its group was dropped, its token is cancelled, \
                      and no enclosing group waits for it",
                     left.node().info(),
                     left.node().location()
-                ));
+                );
+                lost::report_with(&Fields { group: Some(from.id().as_u64()), ..left.node().fields() }, what);
             }
         }
     }
@@ -404,19 +408,44 @@ fn resume_first_panic<E: 'static>(mut account: Account<E>, group: &Node) -> Acco
 fn log_account<E: 'static>(account: Account<E>, group: &Node) {
     account.failures.into_iter().for_each(log_lost);
     if account.more > 0 {
-        lost::report(format_args!(
-            "{} more failures of {} that nobody can be told of",
-            account.more,
-            group.info()
-        ));
+        let (more, info) = (account.more, group.info());
+        let what = format_args!("{more} more failures of {info} that nobody can be told of");
+        lost::report_with(&group.fields(), what);
     }
 }
 
 /// Logs a failure that nobody can be told of. `E` need not be printable; where it carries a text, it is shown.
 fn log_lost<E: 'static>(failure: Failure<E>) {
-    let what = error::text(&failure);
-    lost::report(format_args!("a failure that nobody can be told of: {what} (in {})", failure.path()));
+    let (who, path, error) = (failure.who(), failure.path(), error::problem_text(&failure));
+    let fields = Fields { path: Some(path), error: Some(&error), ..who.fields() };
+    let what = format_args!("a failure that nobody can be told of: {who}: {error} (in {path})");
+    lost::report_with(&fields, what);
     drop_guarded(failure);
+}
+
+/// What a subscriber is told of a failure that a group has taken: read before the failure is given away, told
+/// when the group's lock has been released.
+struct Told {
+    panicked: bool,
+    path: String,
+    error: String,
+}
+
+impl Told {
+    /// `None` where no subscriber wants to know.
+    fn of<E: 'static>(failure: &Failure<E>) -> Option<Self> {
+        trace::wants_failed().then(|| Self {
+            panicked: failure.panic().is_some(),
+            path: failure.path().to_owned(),
+            error: error::problem_text(failure),
+        })
+    }
+
+    fn tell(self, child: &Node, group: &Node) {
+        let (group, path, error) = (Some(group.id().as_u64()), Some(&*self.path), Some(&*self.error));
+        let fields = Fields { group, path, error, ..child.fields() };
+        trace::failed(child.kind().word(), self.panicked, &fields);
+    }
 }
 
 /// Drops a value of a user's, outside every lock; a destructor that panics must not stop what comes next.

@@ -15,6 +15,7 @@ use super::region::{Body, BodyEnd, Step};
 use crate::error::ErrorGroup;
 use crate::sync::Arc;
 use crate::task::{Problem, Reporter, catch, hand_over_groups};
+use crate::trace::Span;
 use crate::tree::{self, Member, NodeRef};
 
 pin_project! {
@@ -34,15 +35,22 @@ pin_project! {
         future: Option<F>,
         phase: Phase<T>,
         clock: Clock,
+        span: Span,
         location: &'static Location<'static>,
         value: PhantomData<fn() -> T>,
     }
 
     impl<F, T, E: Send> PinnedDrop for Run<'_, F, T, E> {
         fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
             match this.phase {
                 Phase::New | Phase::Done => {}
-                Phase::Body(_) | Phase::Exit(_) => this.core.end_by_drop(),
+                Phase::Body(_) | Phase::Exit(_) => {
+                    let _inside = this.span.enter();
+                    this.core.end_by_drop();
+                    // Here, so that its destructors are inside the span too.
+                    this.future.set(None);
+                }
             }
         }
     }
@@ -67,6 +75,7 @@ where
             future: Some(body),
             phase: Phase::New,
             clock: Clock::default(),
+            span: Span::default(),
             location,
             value: PhantomData,
         }
@@ -88,9 +97,12 @@ where
             match this.phase {
                 Phase::New => {
                     this.core.begin_run();
+                    let node = this.core.node();
+                    *this.span = Span::of_group(node.name(), node.id().as_u64());
                     *this.phase = Phase::Body(Body::open(&this.core.member(), this.location));
                 }
                 Phase::Body(body) => {
+                    let _inside = this.span.enter();
                     let running = std::mem::take(&mut running);
                     let end = match body.poll(this.future.as_mut(), cx, running) {
                         Step::Ended(end) => end,
@@ -104,6 +116,7 @@ where
                     *this.phase = Phase::Exit(value);
                 }
                 Phase::Exit(value) => {
+                    let inside = this.span.enter();
                     if !this.core.poll_exit(cx.waker()) {
                         match this.clock.look(this.core, None, cx) {
                             Look::Wait => return Poll::Pending,
@@ -117,7 +130,10 @@ where
                     }
                     let value = value.take().filter(|_| !this.core.cut_by_deadline());
                     *this.phase = Phase::Done;
-                    return Poll::Ready(exit(this.core, value));
+                    let result = exit(this.core, value);
+                    drop(inside);
+                    *this.span = Span::default();
+                    return Poll::Ready(result);
                 }
                 Phase::Done => panic!("the future of `run` was polled after it had completed"),
             }

@@ -11,6 +11,7 @@ use super::core::{GroupCore, ToGroup};
 use super::token::CancelToken;
 use crate::sync::Arc;
 use crate::task::{Ended, Task, TaskCell, place, place_blocking};
+use crate::trace::Span;
 use crate::tree::{self, CancelCause, DropMode, Hold, Member, Node, NodeKind, NodeRef};
 
 /// How a child is spawned.
@@ -52,7 +53,8 @@ impl<E: Send + 'static> GroupCore<E> {
         self.runtime();
         let (hold, eager, grace) = (options.hold(), options.eager, self.grace_of(&options));
         let node = options.into_node(NodeKind::Task);
-        let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future);
+        let span = self.span_of(&node);
+        let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future, span);
         match self.admit(&cell, hold) {
             Ok(()) => self.place(&cell, eager, grace),
             Err(cause) => bear_cancelled(&cell, cause),
@@ -73,7 +75,8 @@ impl<E: Send + 'static> GroupCore<E> {
         self.runtime();
         let (hold, eager, grace) = (options.hold(), options.eager, self.grace_of(&options));
         let node = options.into_node(NodeKind::Task);
-        let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future);
+        let span = self.span_of(&node);
+        let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future, span);
         match self.admit(&cell, hold) {
             Ok(()) => {
                 self.place(&cell, eager, grace);
@@ -92,7 +95,8 @@ impl<E: Send + 'static> GroupCore<E> {
         self.runtime();
         let hold = options.hold();
         let node = options.into_node(NodeKind::Blocking);
-        let cell = TaskCell::<_, T, ToGroup<E>>::new(node, BlockingCall::new(closure));
+        let span = self.span_of(&node);
+        let cell = TaskCell::<_, T, ToGroup<E>>::new(node, BlockingCall::new(closure), span);
         match self.admit(&cell, hold) {
             Ok(()) => place_blocking(self.runtime(), Arc::clone(&cell)),
             Err(cause) => bear_cancelled(&cell, cause),
@@ -103,6 +107,11 @@ impl<E: Send + 'static> GroupCore<E> {
     /// The shorter of the group's grace period and the task's own.
     fn grace_of(&self, options: &Options) -> Option<Duration> {
         options.grace.into_iter().chain(self.grace()).min()
+    }
+
+    /// The span of a task that is being spawned here.
+    fn span_of(&self, task: &Node) -> Span {
+        Span::of_task(task.name(), task.id().as_u64(), self.node().id().as_u64())
     }
 
     fn admit<M: Member>(self: &Arc<Self>, cell: &Arc<M>, hold: Hold) -> Result<(), CancelCause> {

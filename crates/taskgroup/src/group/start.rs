@@ -19,10 +19,11 @@ use pin_project_lite::pin_project;
 use super::core::{GroupCore, ToGroup};
 use super::spawn::Options;
 use crate::error::StartError;
-use crate::lost;
 use crate::sync::{Arc, Mutex, lock};
 use crate::task::{Ended, Panic, Reporter, Task, catch};
+use crate::trace::Fields;
 use crate::tree::{self, CancelCause, CancelReason, DropMode, Member, Node, NodeKind, NodeRef};
+use crate::{error, lost};
 
 /// By this a started child says that it is ready, with a value for its starter.
 ///
@@ -333,11 +334,15 @@ impl<R, T: Send + 'static, E: Send + 'static> Drop for Pending<'_, R, T, E> {
         }
         self.unlink();
         let progress = std::mem::replace(&mut lock(&self.shared.state).progress, Progress::Told);
-        if let Progress::Panicked(panic) = &progress {
-            lost::report(format_args!("{} {panic}, and its start had been dropped", task.info()));
-        } else if matches!(progress, Progress::Failed(_)) {
-            lost::report(format_args!("{} failed, and its start had been dropped", task.info()));
-        }
+        let error = match &progress {
+            Progress::Panicked(panic) => panic.to_string(),
+            Progress::Failed(error) => format!("failed: {}", error::error_text(error)),
+            _ => return,
+        };
+        let info = task.info();
+        let fields =
+            Fields { group: Some(self.core.node().id().as_u64()), error: Some(&error), ..info.fields() };
+        lost::report_with(&fields, format_args!("{info} {error}; its start had been dropped"));
     }
 }
 

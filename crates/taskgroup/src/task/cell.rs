@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `node`, `state` | anybody (they synchronise themselves) |
 //! | `waits` | anybody, under its lock |
+//! | `span` | C1 and C3 |
 //! | `stage` | C1: the owner, who moved `state` to Polling or Dropping and has not moved it on. C2: once settled, the one `Task` handle (to read it, after Done), or, where that was dropped before, the finisher. C3: `drop` |
 //!
 //! C4: a future in `stage` is pinned: the cell lives in an `Arc`, nobody moves the future out, and it is
@@ -20,6 +21,7 @@ use super::panic::{Panic, catch};
 use super::state::{ClaimDrop, State};
 use super::waiting::{Latch, thread_token, wait_in_drop};
 use crate::sync::{Arc, Mutex, UnsafeCell, lock};
+use crate::trace::{Entered, Span};
 use crate::tree::{self, DropMode, Member, Node, NodeKind, NodeRef, WaitKey, WakerSet};
 
 /// How a cell tells the layer above of a failure. A type without values, so a cell pays nothing for it.
@@ -37,7 +39,8 @@ pub(crate) trait Reporter: 'static {
 pub(crate) struct TaskCell<F, T, R: Reporter> {
     node: Node,
     pub(super) state: State,
-    waits: Mutex<Waits>,
+    waits: Mutex<WakerSet>,
+    span: UnsafeCell<Span>,
     stage: UnsafeCell<Stage<F, T, R::Error>>,
     reporter: PhantomData<fn() -> R>,
 }
@@ -49,14 +52,9 @@ enum Stage<F, T, E> {
     Ended(Outcome<T>),
 }
 
-#[derive(Default)]
-struct Waits {
-    wakers: WakerSet,
-    latch: Option<Arc<Latch>>,
-}
-
-// SAFETY: `stage` is the only field that is not `Sync` by itself. By C1 to C3 it is touched by one thread at
-// a time, with the state word's Acquire and Release between them, so it needs what sending needs. References
+// SAFETY: `span` and `stage` are the only fields that are not `Sync` by themselves. By C1 to C3 each is touched by
+// one thread at a time, with the state word's Acquire and Release between them, so it needs what sending needs
+// (a `Span` is `Send`). References
 // to a `T` are handed out by `Task<T>` alone, which is `Sync` only where `T` is.
 unsafe impl<F: Send, T: Send, R: Reporter> Sync for TaskCell<F, T, R> {}
 
@@ -67,11 +65,12 @@ where
     T: Send + 'static,
     R: Reporter,
 {
-    pub(crate) fn new(node: Node, future: F) -> Arc<Self> {
+    pub(crate) fn new(node: Node, future: F, span: Span) -> Arc<Self> {
         Arc::new(Self {
             node,
             state: State::new(),
-            waits: Mutex::new(Waits::default()),
+            waits: Mutex::new(WakerSet::default()),
+            span: UnsafeCell::new(span),
             stage: UnsafeCell::new(Stage::Future(future)),
             reporter: PhantomData,
         })
@@ -86,12 +85,37 @@ where
         }
     }
 
-    /// Polls the future once; a panic in it is an end.
+    /// Lets the span go to the end of the child.
     ///
     /// # Safety
     ///
     /// C1: the caller owns the stage.
+    #[inline]
+    pub(super) unsafe fn take_span(&self) -> Span {
+        // SAFETY: C1, so the pointer is ours alone.
+        self.span.with_mut(|span| std::mem::take(unsafe { &mut *span }))
+    }
+
+    /// Makes the span the current one. The owner does not take it meanwhile.
+    ///
+    /// # Safety
+    ///
+    /// C1: the caller owns the stage as long as the guard lives.
+    #[inline]
+    pub(super) unsafe fn enter_span(&self) -> Entered<'_> {
+        // SAFETY: C1, and only the owner ever changes the span.
+        self.span.with(|span| unsafe { &*span }.enter())
+    }
+
+    /// Polls the future once, inside its span; a panic in it is an end.
+    ///
+    /// # Safety
+    ///
+    /// C1: the caller owns the stage.
+    #[inline]
     pub(super) unsafe fn poll_stage(&self, cx: &mut Context<'_>) -> Poll<Ended<T, R::Error>> {
+        // SAFETY: C1.
+        let _inside = unsafe { self.enter_span() };
         self.stage.with_mut(|stage| {
             // SAFETY: C1, so the reference is the only one.
             let stage = unsafe { &mut *stage };
@@ -154,14 +178,11 @@ where
     /// Wakes whoever waits for the end.
     pub(super) fn wake_waiters(&self) {
         let waits = std::mem::take(&mut *lock(&self.waits));
-        tree::wake_all(waits.wakers);
-        if let Some(latch) = waits.latch {
-            latch.open();
-        }
+        tree::wake_all(waits);
     }
 
     /// Registers with `add` unless the cell is done. True: done.
-    fn register(&self, add: impl FnOnce(&mut Waits)) -> bool {
+    fn register(&self, add: impl FnOnce(&mut WakerSet)) -> bool {
         if self.state.is_done() {
             return true;
         }
@@ -171,11 +192,11 @@ where
 
     /// A latch that opens at the end; `None` if the cell is done.
     fn latch(&self) -> Option<Arc<Latch>> {
-        let mut found = None;
-        let done = self.register(|waits| {
-            found = Some(Arc::clone(waits.latch.get_or_insert_with(|| Arc::new(Latch::new()))));
-        });
-        if done { None } else { found }
+        let latch = Arc::new(Latch::new());
+        let waker = Waker::from(Arc::clone(&latch));
+        let mut replaced = None;
+        let done = self.register(|waits| replaced = waits.add(WaitKey::new(), &waker));
+        if done { None } else { Some(latch) }
     }
 }
 
@@ -260,11 +281,11 @@ where
 {
     fn poll_done(&self, key: WaitKey, waker: &Waker) -> bool {
         let mut replaced = None;
-        self.register(|waits| replaced = waits.wakers.add(key, waker))
+        self.register(|waits| replaced = waits.add(key, waker))
     }
 
     fn give_up(&self, key: WaitKey) {
-        let given_up = lock(&self.waits).wakers.remove(key);
+        let given_up = lock(&self.waits).remove(key);
         drop(given_up);
     }
 

@@ -10,7 +10,11 @@ use super::panic::{Panic, catch};
 use super::state::{EndPoll, StartPoll};
 use super::waiting::thread_token;
 use crate::sync::Arc;
+use crate::trace::{self, Fields};
 use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind, NodeRef, Turn};
+
+/// What clearing a stage gave: what an eager child had returned, and the panic of a destructor.
+type Cleared<T, E> = (Option<Ended<T, E>>, Option<Panic>);
 
 impl<F, T, R> TaskCell<F, T, R>
 where
@@ -56,7 +60,10 @@ where
             (Turn::Cut, started) => return self.end_cut(started),
             (Turn::Ready(ended), _) => {
                 // SAFETY: C1, between `start_poll` and `end_poll`.
+                let inside = unsafe { self.enter_span() };
+                // SAFETY: C1, as above.
                 let (_, dropped) = unsafe { self.clear_stage() };
+                drop(inside);
                 let ended = match dropped {
                     Some(panic) => Ended::Panicked(panic),
                     None => ended,
@@ -94,17 +101,37 @@ where
     }
 
     /// Ends the child without a value. What an eager child had returned counts all the same.
+    #[inline(never)]
     pub(super) fn end_cut(&self, started: bool) {
-        // SAFETY: C1: every caller owns the stage and is about to `finish`.
-        let (returned, dropped) = unsafe { self.clear_stage() };
-        if let Some(ended) = returned {
-            return self.end(ended);
-        }
-        let outcome = match dropped {
-            None => Outcome::Cancelled { cause: self.cause(), started },
-            Some(panic) => self.panicked(panic),
-        };
+        let outcome = self.inside(|cleared| match cleared {
+            (Some(ended), _) => self.outcome_of(ended),
+            (None, Some(panic)) => self.panicked(panic),
+            (None, None) => {
+                if self.node().is_forced() {
+                    self.tell_forced();
+                }
+                Outcome::Cancelled { cause: self.cause(), started }
+            }
+        });
         self.settle(outcome);
+    }
+
+    /// Drops the future and finds the outcome, inside the child's span, which is let go then.
+    #[inline]
+    fn inside(&self, outcome: impl FnOnce(Cleared<T, R::Error>) -> Outcome<T>) -> Outcome<T> {
+        // SAFETY: C1: every caller owns the stage and is about to `finish`.
+        let span = unsafe { self.take_span() };
+        let _inside = span.enter();
+        // SAFETY: C1, as above.
+        outcome(unsafe { self.clear_stage() })
+    }
+
+    #[cold]
+    fn tell_forced(&self) {
+        let node = self.node();
+        let group = node.parent().map(|group| group.node().id().as_u64());
+        let waited = node.cause().map(|cause| cause.at().elapsed());
+        trace::grace_ended(node.kind().word(), &Fields { group, ..node.fields() }, waited);
     }
 
     /// Who is cut has been cancelled; a drop of the cell alone says so itself.
@@ -115,19 +142,27 @@ where
 
     /// The end of a child that returned or panicked, in R1's order.
     fn end(&self, ended: Ended<T, R::Error>) {
-        // SAFETY: C1: every caller owns the stage and is about to `finish`.
-        let (_, dropped) = unsafe { self.clear_stage() };
-        let mut outcome = match ended {
+        let outcome = self.inside(|(_, dropped)| {
+            let outcome = self.outcome_of(ended);
+            let Some(panic) = dropped else { return outcome };
+            let panicked = self.panicked(panic);
+            if let Err(second) = catch(|| drop(outcome)) {
+                self.panicked(second);
+            }
+            panicked
+        });
+        self.settle(outcome);
+    }
+
+    #[inline]
+    fn outcome_of(&self, ended: Ended<T, R::Error>) -> Outcome<T> {
+        match ended {
             Ended::Value(value) => Outcome::Value(value),
             Ended::Diverted { panicked: false } => Outcome::Failed,
             Ended::Diverted { panicked: true } => Outcome::Panicked,
             Ended::Panicked(panic) => self.panicked(panic),
             Ended::Error(error) => self.failed(error),
-        };
-        if let Some(panic) = dropped {
-            outcome = self.panicked(panic);
         }
-        self.settle(outcome);
     }
 
     fn panicked(&self, panic: Panic) -> Outcome<T> {

@@ -16,6 +16,7 @@ use super::cell::Join;
 use super::place::Shell;
 use super::*;
 use crate::sync::Arc;
+use crate::trace::Span;
 use crate::tree::{self, CancelCause, CancelReason, DropMode, Hold, Member, Node, NodeKind, NodeRef};
 
 /// A group without a runtime: books, and a count of reported failures.
@@ -99,7 +100,7 @@ fn books() -> Arc<Books> {
 
 fn cell(books: &Arc<Books>, steps: Steps) -> Arc<Cell> {
     let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
-    let cell = Cell::new(node, steps);
+    let cell = Cell::new(node, steps, Span::default());
     let (parent, child): (NodeRef, NodeRef) = (books.clone(), cell.clone());
     Node::admit(parent.clone(), child.clone(), Hold::Ordinary).expect("open");
     cell
@@ -316,7 +317,8 @@ fn loom_last_child_against_spawn() {
             let parent: NodeRef = books.clone();
             move || {
                 let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
-                let child: NodeRef = Cell::new(node, Steps::new(0, Ok(8), &Arc::new(AtomicUsize::new(0))));
+                let steps = Steps::new(0, Ok(8), &Arc::new(AtomicUsize::new(0)));
+                let child: NodeRef = Cell::new(node, steps, Span::default());
                 Node::admit(parent.clone(), child.clone(), Hold::Ordinary).is_ok()
             }
         });
@@ -380,7 +382,7 @@ fn loom_cancel_against_spawn() {
             move || cancel(member)
         });
         let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
-        let cell = Cell::new(node, Steps::new(usize::MAX, Ok(0), &alive));
+        let cell = Cell::new(node, Steps::new(usize::MAX, Ok(0), &alive), Span::default());
         let (parent, child): (NodeRef, NodeRef) = (books.clone(), cell.clone());
         match Node::admit(parent.clone(), child.clone(), Hold::Ordinary) {
             Ok(()) => {
@@ -472,7 +474,7 @@ fn loom_two_threads_that_drop_each_other_do_not_wait_for_ever() {
         let make = || {
             let target: Target = Arc::new(loom::sync::Mutex::new(None));
             let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
-            (target.clone(), TaskCell::<_, u32, ToBooks>::new(node, DropsOther(target)))
+            (target.clone(), TaskCell::<_, u32, ToBooks>::new(node, DropsOther(target), Span::default()))
         };
         let ((a_other, a), (b_other, b)) = (make(), make());
         *a_other.lock().unwrap() = Some(b.clone());
@@ -503,7 +505,7 @@ fn loom_a_dropped_handle_against_the_end() {
         let books = books();
         let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
         let value = Value(alive.clone());
-        let cell = TaskCell::<_, Value, ToBooks>::new(node, std::future::ready(Ok(value)));
+        let cell = TaskCell::<_, Value, ToBooks>::new(node, std::future::ready(Ok(value)), Span::default());
         Node::admit(books.clone(), cell.clone(), Hold::Ordinary).expect("open");
         let task = Task::new(cell.clone() as Arc<dyn Join<Value>>);
         let shell = Shell::new(cell, None);

@@ -28,7 +28,8 @@
 //!    with a handle, and an exit that finds the books empty finds every handle readable.
 //! 4. A drop that meets *Polling* or *Dropping* on another thread dooms the cell and waits for *Done*; on
 //!    its own thread, or where waiting would close a circle, it dooms only (R2).
-//! 5. A waiter registers, sets the `WAITED` bit, and looks at the stage again; `finish` swaps in *Done* and
+//! 5. Whatever of the child's code runs, its destructors too, runs inside its span, which is closed before *Done*.
+//! 6. A waiter registers, sets the `WAITED` bit, and looks at the stage again; `finish` swaps in *Done* and
 //!    looks at the bit. One of the two sees the other.
 
 mod cell;

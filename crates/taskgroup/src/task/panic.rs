@@ -71,6 +71,7 @@ impl fmt::Debug for Panic {
 
 /// Runs code of a user's; a panic in it becomes a value. Everything it touched is dropped or ended by the
 /// caller afterwards, so nobody sees it in a broken state.
+#[inline]
 pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, Panic> {
     catch_unwind(AssertUnwindSafe(run)).map_err(Panic::new)
 }

@@ -6,10 +6,11 @@
 //! cell is doomed, and dropped when the poll returns.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Wake;
 
 use crate::sync::{Arc, Condvar, Mutex, lock, thread_local};
 
-/// A door that opens once.
+/// A door that opens once, when it is woken.
 #[derive(Debug)]
 pub(crate) struct Latch {
     open: Mutex<bool>,
@@ -21,7 +22,7 @@ impl Latch {
         Self { open: Mutex::new(false), opened: Condvar::new() }
     }
 
-    pub(crate) fn open(&self) {
+    fn open(&self) {
         *lock(&self.open) = true;
         self.opened.notify_all();
     }
@@ -35,6 +36,12 @@ impl Latch {
 
     fn is_open(&self) -> bool {
         *lock(&self.open)
+    }
+}
+
+impl Wake for Latch {
+    fn wake(self: Arc<Self>) {
+        self.open();
     }
 }
 

@@ -21,6 +21,7 @@ use crate::group::Limit;
 use crate::lost;
 use crate::sync::Arc;
 use crate::task::{Panic, catch};
+use crate::trace::Fields;
 use crate::tree::{CancelCause, NodeKind};
 
 /// How the work of a [`finally`] ended.
@@ -143,7 +144,10 @@ where
     match (worked, cleaned) {
         (Worked::Panicked(panic), cleaned) => {
             if let Err(second) = cleaned {
-                lost::report(format_args!("the cleanup of the `finally` at {location} {second}"));
+                let error = second.to_string();
+                let fields = Fields { location: Some(location), error: Some(&error), ..Fields::default() };
+                let what = format_args!("the cleanup of the `finally` at {location} {error}");
+                lost::report_with(&fields, what);
             }
             panic.resume()
         }
@@ -205,9 +209,10 @@ async fn clean(
         Err(panic) => Poll::Ready(Err(panic)),
     });
     if cleaned.await?.is_err() {
-        lost::report(format_args!(
+        let what = format_args!(
             "the cleanup of the `finally` at {location} was cancelled: it had not ended after {limit:?}"
-        ));
+        );
+        lost::report_with(&Fields { location: Some(location), ..Fields::default() }, what);
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::Node;
 use crate::sync::Arc;
+use crate::trace::Fields;
 
 /// The identity of a group or a task, unique in the process.
 ///
@@ -88,7 +89,7 @@ pub enum NodeKind {
 }
 
 impl NodeKind {
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             NodeKind::Group => "group",
             NodeKind::Body => "body of group",
@@ -133,6 +134,11 @@ impl NodeInfo {
     /// Where it was spawned or opened.
     pub fn location(&self) -> &'static Location<'static> {
         self.location
+    }
+
+    pub(crate) fn fields(&self) -> Fields<'_> {
+        let (name, id) = (self.name(), Some(self.id.as_u64()));
+        Fields { name, id, location: Some(self.location), ..Fields::default() }
     }
 }
 

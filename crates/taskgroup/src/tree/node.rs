@@ -9,6 +9,7 @@ use super::propagate::{cause_for, passes_to};
 use super::token::Waiters;
 use super::{CancelCause, CancelReason, Id, NodeInfo, NodeKind};
 use crate::sync::{Arc, AtomicU32, Mutex, MutexGuard, Ordering, lock};
+use crate::trace::Fields;
 
 /// Marked cancelled. Set once under the lock, after the cause; never cleared.
 const CANCELLED: u32 = 1;
@@ -123,6 +124,11 @@ impl Node {
 
     pub(crate) fn info(&self) -> NodeInfo {
         NodeInfo { kind: self.kind, id: self.id, name: self.name.clone(), location: self.location }
+    }
+
+    pub(crate) fn fields(&self) -> Fields<'_> {
+        let (name, id) = (self.name(), Some(self.id.as_u64()));
+        Fields { name, id, location: Some(self.location), ..Fields::default() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -6,6 +6,7 @@ use super::member::{DropMode, NodeRef, wake};
 use super::node::Marked;
 use super::token::Waiters;
 use super::{CancelCause, CancelReason, Node, NodeKind};
+use crate::trace;
 
 /// The cause that a member of `parent` gets: siblings share their group's, and a scope its region's; a group
 /// under a cancelled region gets a link of its own, so that the chain can be read from the leaf to the root. A
@@ -68,6 +69,7 @@ pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
             wake(waker);
         }
         node.on_cancel();
+        tell(node.node(), &marked.cause);
         let closure = node.node().kind() == NodeKind::Blocking;
         for (member, cause) in below(&node, marked) {
             if passes_to(node.node(), member.node()) {
@@ -118,6 +120,7 @@ pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, mode: DropMode) {
         }
         if marked.first {
             node.on_cancel();
+            tell(node.node(), &marked.cause);
         }
         pending.extend(below(&node, marked));
         order.push(node);
@@ -129,8 +132,21 @@ pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, mode: DropMode) {
     }
 }
 
-/// The grace period of `member` is over: drops what is left of it, and of all below (R15).
+/// Logs the cancel of a group. What is inside follows from it.
+fn tell(node: &Node, cause: &CancelCause) {
+    if node.kind() == NodeKind::Group {
+        trace::cancelled(&node.fields(), cause);
+    }
+}
+
+/// The grace period of `member` is over: drops what is left of it, and of all below (R15). A task logs that
+/// itself, when it is really dropped.
 pub(crate) fn force(member: &NodeRef) {
+    let node = member.node();
+    if node.kind() == NodeKind::Group {
+        let waited = node.cause().map(|cause| cause.at().elapsed());
+        trace::grace_ended(node.kind().word(), &node.fields(), waited);
+    }
     let cause = CancelCause::grace_ended(member.node());
     drop_subtree(member, cause, DropMode::Forced);
 }

@@ -121,7 +121,7 @@ struct Log(Arc<AtomicUsize>);
 #[cfg(feature = "tracing")]
 impl tracing::Subscriber for Log {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "taskgroup"
+        metadata.target() == "taskgroup" && *metadata.level() == tracing::Level::ERROR
     }
 
     fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
