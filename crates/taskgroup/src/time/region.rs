@@ -197,7 +197,7 @@ impl Place {
             Some((host, own)) if host.will_wake(cx.waker()) => Some(own.clone()),
             _ => {
                 let host = cx.waker().clone();
-                let own = Waker::from(ShieldWaker::new(Arc::clone(&self.core) as NodeRef, host.clone()));
+                let own = Waker::from(ShieldWaker::new(&(Arc::clone(&self.core) as NodeRef), host.clone()));
                 self.waker = Some((host, own.clone()));
                 Some(own)
             }
