@@ -30,6 +30,8 @@
 //! | run blocking code that can be told to stop | [`TaskGroup::spawn_blocking`], [`CancelToken`] |
 //! | await or cancel one task | [`Task`] |
 //! | know why something was cancelled | [`CancelCause`] |
+//! | know what became of the tasks | [`TaskGroup::report`] |
+//! | know who holds up the exit | [`TaskGroup::stragglers`]; after ten seconds the log, [`Builder::slow_exit`] |
 //!
 //! # What cancelling means
 //!
@@ -48,14 +50,15 @@
 //!
 //! # Features
 //!
-//! * `tracing` (default): failures that nobody can be told of any more become `tracing` events where a
-//!   subscriber is set. Without it, or without a subscriber, they are lines on standard error.
+//! * `tracing` (default): failures that nobody can be told of any more, and tasks that hold up an exit, become
+//!   `tracing` events where a subscriber is set. Without it, or without a subscriber, they are lines on standard error.
 
 #[cfg(doctest)]
 mod doc_tests;
 mod error;
 mod group;
 mod lost;
+mod slow_exit;
 mod sync;
 mod task;
 mod time;
@@ -64,8 +67,8 @@ mod tree;
 
 pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};
 pub use group::{
-    Builder, CancelToken, OnDrop, OnFailure, OnPanic, Ready, Run, ScopeBody, Spawner, TaskBuilder, TaskGroup,
-    TrySpawnError, scope,
+    Builder, CancelToken, GroupReport, OnDrop, OnFailure, OnPanic, Ready, Run, ScopeBody, Spawner,
+    TaskBuilder, TaskGroup, TrySpawnError, scope,
 };
 pub use task::{Panic, Task, TaskError};
 pub use time::{
@@ -73,6 +76,6 @@ pub use time::{
     shield_for, timeout, timeout_at,
 };
 pub use tree::{
-    CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal, current, deadline,
-    is_cancelled,
+    CancelCause, CancelEnd, CancelReason, Cancelled, Chain, ChildEnd, ChildRecord, Id, NodeInfo, NodeKind,
+    Signal, Straggler, StragglerState, current, deadline, is_cancelled,
 };

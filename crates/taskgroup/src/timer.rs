@@ -11,21 +11,42 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::lost;
 
 /// For waits of our own, on a runtime that may have no clock: there it never fires.
-#[derive(Default)]
-pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    purpose: Purpose,
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A deadline or a grace period.
+    Limit,
+    /// A log. Made without having been asked for, it must not spoil the others.
+    Log,
+}
+
+impl Default for Timer {
+    fn default() -> Self {
+        Self::new(Purpose::Limit)
+    }
+}
 
 impl Timer {
+    pub(crate) fn new(purpose: Purpose) -> Self {
+        Self { sleep: None, purpose }
+    }
+
     /// Ready at `at`; a call with another instant moves the timer.
     pub(crate) fn poll_until(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         if Instant::now() >= at {
             return Poll::Ready(());
         }
-        match &mut self.0 {
+        match &mut self.sleep {
             Some(sleep) if sleep.deadline() != at => sleep.as_mut().reset(at),
             Some(_) => {}
-            None => self.0 = start(at),
+            None => self.sleep = start(at, self.purpose),
         }
-        match &mut self.0 {
+        match &mut self.sleep {
             Some(sleep) => sleep.as_mut().poll(cx),
             None => Poll::Pending,
         }
@@ -34,17 +55,21 @@ impl Timer {
 
 /// tokio cannot be asked whether a runtime has a clock, it panics without one. That must not happen in the
 /// middle of a child's end.
-fn start(at: Instant) -> Option<Pin<Box<Sleep>>> {
-    static MISSING: AtomicBool = AtomicBool::new(false);
+fn start(at: Instant, purpose: Purpose) -> Option<Pin<Box<Sleep>>> {
+    static LIMITS_MISSING: AtomicBool = AtomicBool::new(false);
+    static LOGS_MISSING: AtomicBool = AtomicBool::new(false);
+    let (missing, what) = match purpose {
+        Purpose::Limit => (&LIMITS_MISSING, "grace periods need"),
+        Purpose::Log => (&LOGS_MISSING, "telling who holds up the exit of a cancelled group needs"),
+    };
     // Relaxed: the flag only keeps the report from being repeated.
-    if MISSING.load(Ordering::Relaxed) {
+    if missing.load(Ordering::Relaxed) {
         return None;
     }
     let started = catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at)))).ok();
-    if started.is_none() && !MISSING.swap(true, Ordering::Relaxed) {
+    if started.is_none() && !missing.swap(true, Ordering::Relaxed) {
         lost::report(format_args!(
-            "grace periods and reports of slow exits need a runtime with a clock: call `enable_time` or \
-             `enable_all` on its builder"
+            "{what} a runtime with a clock: call `enable_time` or `enable_all` on its builder"
         ));
     }
     started

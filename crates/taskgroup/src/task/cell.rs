@@ -20,7 +20,7 @@ use super::panic::{Panic, catch};
 use super::state::{ClaimDrop, State};
 use super::waiting::{Latch, thread_token, wait_in_drop};
 use crate::sync::{Arc, Mutex, UnsafeCell, lock};
-use crate::tree::{self, DropMode, Member, Node, NodeKind, NodeRef, WaitKey, WakerSet};
+use crate::tree::{self, Activity, DropMode, Member, Node, NodeKind, NodeRef, WaitKey, WakerSet};
 
 /// How a cell tells the layer above of a failure. A type without values, so a cell pays nothing for it.
 pub(crate) trait Reporter: 'static {
@@ -201,6 +201,10 @@ where
         {
             self.end_dropped(false);
         }
+    }
+
+    fn activity(&self) -> Activity {
+        self.state.activity()
     }
 
     fn drop_now(&self, wait: DropMode) {

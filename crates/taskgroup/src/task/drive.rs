@@ -10,7 +10,7 @@ use super::panic::{Panic, catch};
 use super::state::{EndPoll, StartPoll};
 use super::waiting::thread_token;
 use crate::sync::Arc;
-use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind, NodeRef, Turn};
+use crate::tree::{self, CancelCause, CancelReason, ChildEnd, Hold, Member, Node, NodeKind, NodeRef, Turn};
 
 impl<F, T, R> TaskCell<F, T, R>
 where
@@ -32,7 +32,7 @@ where
             Turn::Ready(ended) => self.end(ended),
             Turn::Cut => self.end_cut(started),
             Turn::Pending(until) => {
-                if grace.poll(self.node(), until, cx).is_ready() {
+                if grace.poll(&member, until, cx).is_ready() {
                     // Dooms this cell too.
                     tree::force(&member);
                 }
@@ -79,6 +79,7 @@ where
         let mut started = !first;
         let turn = tree::turn(self.node(), cx, false, |cx| {
             started = true;
+            let _noted = tree::note_poll(self.node());
             // SAFETY: C1, between `start_poll` and `end_poll` or `finish`.
             unsafe { self.poll_stage(cx) }
         });
@@ -101,7 +102,7 @@ where
             return self.end(ended);
         }
         let outcome = match dropped {
-            None => Outcome::Cancelled { cause: self.cause(), started },
+            None => Outcome::Cancelled { cause: self.cause(), started, answered: false },
             Some(panic) => self.panicked(panic),
         };
         self.settle(outcome);
@@ -142,7 +143,7 @@ where
             None => error,
             Some(cause) => match catch(|| R::without_cancelled(parent.as_ref(), error)) {
                 Ok(Some(error)) => error,
-                Ok(None) => return Outcome::Cancelled { cause, started: true },
+                Ok(None) => return Outcome::Cancelled { cause, started: true, answered: true },
                 Err(panic) => return self.panicked(panic),
             },
         };
@@ -152,7 +153,8 @@ where
 
     /// Stores the outcome, leaves the books, wakes: the last steps of every end.
     fn settle(&self, outcome: Outcome<T>) {
-        let cut = matches!(outcome, Outcome::Cancelled { .. });
+        let end = outcome.end(self.node().is_forced());
+        let cut = matches!(end, ChildEnd::Cancelled(_));
         // SAFETY: C1: every caller owns the stage, has cleared it, and `finish` comes next.
         unsafe { self.store_outcome(outcome) };
         if self.node().has_had_members() {
@@ -171,7 +173,7 @@ where
             group.node().set_cut();
         }
         let mut waited = false;
-        tree::detach_with(self.node(), || waited = self.state.finish());
+        tree::detach_ended(self.node(), end, || waited = self.state.finish());
         if waited {
             self.wake_waiters();
         }

@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::core::Core;
 use crate::group::DEFERRED;
+use crate::slow_exit::SlowExit;
 use crate::sync::Arc;
 use crate::task::hand_over_groups;
 use crate::tree::{self, CancelCause, Member, NodeKind, NodeRef, Turn};
@@ -32,12 +33,14 @@ pin_project! {
         place: Place,
         #[pin]
         timer: Option<Sleep>,
+        slow_exit: SlowExit,
     }
 }
 
 impl<F: Future> Region<F> {
     pub(super) fn new(core: Arc<Core>, future: F) -> Self {
-        Self { future: Some(future), place: Place { core, attached: false }, timer: None }
+        let place = Place { core, attached: false };
+        Self { future: Some(future), place, timer: None, slow_exit: SlowExit::default() }
     }
 }
 
@@ -78,6 +81,9 @@ impl<F: Future> Region<F> {
                 }
                 Turn::Pending(inside) => inside,
             };
+            if core.node().is_cancelled() {
+                this.slow_exit.poll(&(Arc::clone(core) as NodeRef), cx);
+            }
             if look(core, this.timer.as_mut(), inside, cx).is_pending() {
                 return Poll::Pending;
             }

@@ -24,15 +24,23 @@ mod drain;
 mod member;
 mod node;
 mod propagate;
+mod record;
+mod stamp;
+mod straggler;
+mod tally;
 mod turn;
 
 pub use cause::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal};
 pub use current::{current, deadline, is_cancelled};
+pub use record::{CancelEnd, ChildEnd, ChildRecord};
+pub use straggler::{Straggler, StragglerState};
 
 pub(crate) use attach::{attach_group, attach_scope};
 pub(crate) use current::{deadline_from, enter, is_cut, with_current};
 pub(crate) use drain::{grace_end, is_busy};
-pub(crate) use member::{DropMode, Hold, Member, NodeRef, WaitKey, WakerSet, wake, wake_all};
-pub(crate) use node::{Node, detach, detach_from, detach_with, enclosing_group, path_of, rehome};
+pub(crate) use member::{Activity, DropMode, Hold, Member, NodeRef, WaitKey, WakerSet, wake, wake_all};
+pub(crate) use node::{Node, detach, detach_ended, detach_from, enclosing_group, path_of, rehome};
 pub(crate) use propagate::{cancel, drop_subtree, force};
+pub(crate) use straggler::{Stragglers, stragglers};
+pub(crate) use tally::{Account, Counts, note_poll};
 pub(crate) use turn::{Turn, turn};
