@@ -54,6 +54,7 @@ where
 {
     let runtime = Builder::new_multi_thread()
         .worker_threads(threads)
+        .enable_time()
         .build()
         .expect("the operating system gives us threads");
     let mut repetitions = 1;
