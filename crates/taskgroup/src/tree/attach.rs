@@ -1,15 +1,16 @@
 //! Putting groups, scopes and shields under the region whose code opened them (R4, R14).
 
 use super::current::{uncut_host, with_current};
+use super::flags::{GRACED, SHIELDED};
+use super::links::{detach, rehome};
 use super::member::{Hold, NodeRef};
-use super::node::{GRACED, SHIELDED, detach, rehome};
 use super::propagate::{cancel, cause_for, passes_to};
 use super::{CancelCause, Node, NodeKind};
 
 /// Puts a group under a region, and under the region's cancel if it has been cancelled (R4).
 pub(crate) fn attach_group(region: &NodeRef, group: &NodeRef) {
     let graced = if group.grace().is_some() { GRACED } else { 0 };
-    note(region, graced | group.node().which(SHIELDED | GRACED));
+    note(region, graced | group.node().flags().which(SHIELDED | GRACED));
     if let Some(cause) = attach(region, group, Hold::Nested).or_else(|| closures_cause(region)) {
         cancel(group, cause);
     }
@@ -60,7 +61,7 @@ fn hold_of(kind: NodeKind) -> Option<Hold> {
 }
 
 fn noted_by(node: &Node) -> u32 {
-    if node.kind() == NodeKind::Shield { SHIELDED } else { node.which(SHIELDED | GRACED) }
+    if node.kind() == NodeKind::Shield { SHIELDED } else { node.flags().which(SHIELDED | GRACED) }
 }
 
 /// Puts a scope, a shield or a pending start under a region. The cause with which it is to be cancelled at once
@@ -89,7 +90,7 @@ fn note(region: &NodeRef, flags: u32) {
     let mut next = Some(NodeRef::clone(region));
     while let Some(member) = next {
         let node = member.node();
-        if node.set_all(flags) || matches!(node.kind(), NodeKind::Task | NodeKind::Blocking) {
+        if node.flags().set_all(flags) || matches!(node.kind(), NodeKind::Task | NodeKind::Blocking) {
             return;
         }
         next = node.parent();

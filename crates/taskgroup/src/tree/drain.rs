@@ -12,8 +12,8 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
+use super::flags::{GRACED, SHIELDED, WOKEN, WOKEN_BELOW};
 use super::member::NodeRef;
-use super::node::{GRACED, SHIELDED, WOKEN, WOKEN_BELOW};
 use super::shield;
 use super::{Node, NodeKind};
 
@@ -54,8 +54,8 @@ pub(crate) fn frozen_step(region: &Node, waker: &Waker, polled: bool) -> Frozen 
     if !region.has_had_members() {
         return Frozen::Drop;
     }
-    let noted = region.which(SHIELDED | GRACED);
-    if !polled && region.which(WOKEN_BELOW) != 0 {
+    let noted = region.flags().which(SHIELDED | GRACED);
+    if !polled && region.flags().which(WOKEN_BELOW) != 0 {
         return Frozen::Poll(Deliverable(Vec::new()));
     }
     let mut walk =
@@ -68,7 +68,10 @@ pub(crate) fn frozen_step(region: &Node, waker: &Waker, polled: bool) -> Frozen 
             continue;
         };
         *cursor = next;
-        if !polled && member.node().which(WOKEN) != 0 && shield::is_awaited(member.node(), waker, polled) {
+        if !polled
+            && member.node().flags().which(WOKEN) != 0
+            && shield::is_awaited(member.node(), waker, polled)
+        {
             return Frozen::Poll(Deliverable(Vec::new()));
         }
         walk.visit(&member, node);

@@ -21,6 +21,8 @@ mod attach;
 mod cause;
 mod current;
 mod drain;
+mod flags;
+mod links;
 mod member;
 #[cfg(feature = "tokio-util")]
 mod mirror;
@@ -42,10 +44,11 @@ pub use straggler::{Straggler, StragglerState};
 pub(crate) use attach::{attach_group, attach_member, follow_current, hand_up};
 pub(crate) use current::{deadline_that_cuts, enter, enter_from, is_cut, told_region, with_current};
 pub(crate) use drain::{grace_end, is_busy};
+pub(crate) use links::{detach, detach_ended, detach_from, enclosing_group, path_of, rehome};
 pub(crate) use member::{Activity, DropMode, Hold, Member, NodeRef, WaitKey, WakerSet, wake, wake_all};
 #[cfg(feature = "tokio-util")]
 pub(crate) use mirror::{follow, mirror};
-pub(crate) use node::{Node, detach, detach_ended, detach_from, enclosing_group, path_of, rehome};
+pub(crate) use node::Node;
 pub(crate) use propagate::{cancel, drop_subtree, force, note_cut};
 pub(crate) use shield::{ShieldWaker, begin_poll};
 pub(crate) use straggler::{Stragglers, stragglers};

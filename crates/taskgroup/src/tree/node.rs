@@ -4,57 +4,21 @@ use std::borrow::Cow;
 use std::panic::Location;
 use std::task::Waker;
 
-use super::member::{Hold, Members, NodeRef, WaitKey, WakerSet, wake, wake_all};
-use super::propagate::{cause_for, passes_to};
+use super::flags::{
+    CANCELLED, CLOSED, COOPERATIVE, CUT, ENDING, FORCED, Flags, IN_UNCUT, PARENT, RUNNING, UNDELIVERED,
+};
+use super::member::{Hold, Members, NodeRef, WaitKey, wake};
 use super::stamp::stamp;
 use super::tally::Mark;
 use super::token::Waiters;
-use super::{CancelCause, CancelReason, ChildEnd, Id, NodeInfo, NodeKind};
-use crate::sync::{Arc, AtomicU32, Mutex, MutexGuard, Ordering, lock};
+use super::{CancelCause, CancelReason, Id, NodeInfo, NodeKind};
+use crate::sync::{Arc, Mutex, MutexGuard, lock};
 use crate::trace::Fields;
-
-/// Marked cancelled. Set once under the lock, after the cause; never cleared.
-const CANCELLED: u32 = 1;
-/// Admits no member any more. Set under the lock.
-const CLOSED: u32 = 1 << 1;
-/// Admits no background member any more: nothing but those, or nothing, is left. Set under the lock.
-const ENDING: u32 = 1 << 5;
-/// A group whose `run` or `join` has been polled and has not resolved.
-const RUNNING: u32 = 1 << 2;
-/// A cooperative task: cancelled, it is not cut, and neither is anything inside (R15). Set before it is shared.
-const COOPERATIVE: u32 = 1 << 6;
-/// A shield has stood below, with no task between. Never cleared.
-pub(super) const SHIELDED: u32 = 1 << 7;
-/// A group with a grace period has stood below, with no task between. Never cleared.
-pub(super) const GRACED: u32 = 1 << 13;
-/// A shield whose waker has been woken and that has not been polled since.
-pub(super) const WOKEN: u32 = 1 << 14;
-/// A region with such a shield somewhere below, that has not been polled since.
-pub(super) const WOKEN_BELOW: u32 = 1 << 15;
-/// A scope inside a cooperative task or a blocking closure, which asks its host whether it is cancelled.
-const IN_UNCUT: u32 = 1 << 8;
-/// Its grace period was over, and what it owned was dropped. Never cleared.
-const FORCED: u32 = 1 << 9;
-/// A child of this group ended cancelled. Never cleared.
-const CUT: u32 = 1 << 10;
-/// The polls that were given for undelivered failures, or to a shield, are counted above the flags. A combinator with a
-/// budget of its own may use a poll for something else; one that does not poll the `run` at all gets no
-/// more than this many.
-const TRY: u32 = 1 << 16;
-const TRIES_MAX: u32 = 16;
-/// Has, or has had, members. Set under the lock.
-const PARENT: u32 = 1 << 4;
-/// A group with a failure that its `run` or `join` has not returned yet (R12).
-const UNDELIVERED: u32 = 1 << 3;
-/// A token without handles. Set under the lock.
-pub(super) const ABANDONED: u32 = 1 << 11;
-/// Has, or has had, tokens below. Set under the lock.
-pub(super) const TOKENS: u32 = 1 << 12;
 
 pub(crate) struct Node {
     id: Id,
     kind: NodeKind,
-    flags: AtomicU32,
+    flags: Flags,
     location: &'static Location<'static>,
     name: Option<Cow<'static, str>>,
     inner: Mutex<Inner>,
@@ -109,7 +73,7 @@ impl Node {
         name: Option<Cow<'static, str>>,
         location: &'static Location<'static>,
     ) -> Self {
-        let (flags, inner) = (AtomicU32::new(0), Mutex::new(Inner::default()));
+        let (flags, inner) = (Flags::default(), Mutex::new(Inner::default()));
         Self { id, kind, flags, location, name, inner }
     }
 
@@ -142,19 +106,12 @@ impl Node {
         lock(&self.inner)
     }
 
-    #[inline]
-    pub(super) fn has(&self, flag: u32) -> bool {
-        // Acquire, paired with the Release that sets a flag: who sees CANCELLED may act on what the
-        // canceller did before (`data = 1; cancel()` against `if is_cancelled() { read data }`).
-        self.flags.load(Ordering::Acquire) & flag != 0
+    pub(super) fn flags(&self) -> &Flags {
+        &self.flags
     }
 
-    pub(super) fn set(&self, flag: u32) {
-        self.flags.fetch_or(flag, Ordering::Release);
-    }
-
-    fn clear(&self, flag: u32) {
-        self.flags.fetch_and(!flag, Ordering::Release);
+    fn has(&self, flag: u32) -> bool {
+        self.flags.has(flag)
     }
 
     #[inline]
@@ -163,7 +120,7 @@ impl Node {
     }
 
     pub(crate) fn set_cooperative(&self) {
-        self.set(COOPERATIVE);
+        self.flags.set(COOPERATIVE);
     }
 
     pub(crate) fn is_cooperative(&self) -> bool {
@@ -182,7 +139,7 @@ impl Node {
     }
 
     pub(crate) fn set_forced(&self) {
-        self.set(FORCED);
+        self.flags.set(FORCED);
     }
 
     pub(crate) fn is_forced(&self) -> bool {
@@ -190,7 +147,7 @@ impl Node {
     }
 
     pub(crate) fn set_cut(&self) {
-        self.set(CUT);
+        self.flags.set(CUT);
     }
 
     pub(crate) fn has_cut(&self) -> bool {
@@ -201,37 +158,8 @@ impl Node {
         self.has(ENDING)
     }
 
-    /// Sets flags. True: all of them were set before.
-    pub(super) fn set_all(&self, flags: u32) -> bool {
-        self.flags.fetch_or(flags, Ordering::Release) & flags == flags
-    }
-
-    /// Clears a flag. True: it was set.
-    pub(super) fn take(&self, flag: u32) -> bool {
-        // Acquire: what was done before it was set is seen by the poll that follows.
-        self.flags.fetch_and(!flag, Ordering::AcqRel) & flag != 0
-    }
-
-    /// Which of these flags are set.
-    pub(super) fn which(&self, flags: u32) -> u32 {
-        self.flags.load(Ordering::Acquire) & flags
-    }
-
-    /// Counts a poll that was given and not used. False: that was the last one.
-    pub(super) fn try_again(&self) -> bool {
-        self.flags.fetch_add(TRY, Ordering::AcqRel) / TRY + 1 < TRIES_MAX
-    }
-
-    pub(super) fn tries_left(&self) -> bool {
-        self.flags.load(Ordering::Acquire) / TRY < TRIES_MAX
-    }
-
-    pub(super) fn forget_tries(&self) {
-        self.flags.fetch_and(TRY - 1, Ordering::AcqRel);
-    }
-
     pub(super) fn set_in_uncut(&self) {
-        self.set(IN_UNCUT);
+        self.flags.set(IN_UNCUT);
     }
 
     pub(super) fn is_in_uncut(&self) -> bool {
@@ -242,30 +170,30 @@ impl Node {
         self.has(CLOSED)
     }
 
-    /// Whether anything but tokens ever stood under this node. Exact for whoever polls the region: only code that runs
-    /// in it puts something there.
+    /// Whether anything but tokens ever stood under this node. Exact for whoever polls the region: only code
+    /// that runs in it puts something there.
     pub(crate) fn has_had_members(&self) -> bool {
         self.has(PARENT)
     }
 
-    fn insert(&self, inner: &mut Inner, member: NodeRef, hold: Hold, mark: Mark) -> u32 {
+    pub(super) fn insert(&self, inner: &mut Inner, member: NodeRef, hold: Hold, mark: Mark) -> u32 {
         if !self.has(PARENT) {
-            self.set(PARENT);
+            self.flags.set(PARENT);
         }
         inner.members().insert(member, hold, mark)
     }
 
     pub(crate) fn set_running(&self) {
-        self.set(RUNNING);
+        self.flags.set(RUNNING);
     }
 
     /// The group's `run` or `join` has taken the failures, or never will.
     pub(crate) fn clear_running(&self) {
-        self.clear(RUNNING | UNDELIVERED);
+        self.flags.clear(RUNNING | UNDELIVERED);
     }
 
     pub(crate) fn set_undelivered(&self) {
-        self.set(UNDELIVERED);
+        self.flags.set(UNDELIVERED);
     }
 
     /// A poll was given for the failures; true: it was not used, and another one may be.
@@ -273,17 +201,16 @@ impl Node {
         if !self.is_deliverable() {
             return false;
         }
-        let again = self.try_again();
+        let again = self.flags.try_again();
         if !again {
-            self.clear(UNDELIVERED);
+            self.flags.clear(UNDELIVERED);
         }
         again
     }
 
     /// Whether a frozen region above should be polled to let this group's `run` return its failures.
     pub(super) fn is_deliverable(&self) -> bool {
-        let both = RUNNING | UNDELIVERED;
-        self.flags.load(Ordering::Acquire) & both == both
+        self.flags.has_all(RUNNING | UNDELIVERED)
     }
 
     pub(crate) fn cause(&self) -> Option<CancelCause> {
@@ -361,7 +288,7 @@ impl Node {
             None => (Vec::new(), Waiters::default()),
         };
         inner.cause = Some(cause.clone());
-        self.set(CANCELLED);
+        self.flags.set(CANCELLED);
         Some(Marked { waker: inner.waker.take(), first: true, cause, members, waiters })
     }
 
@@ -449,7 +376,7 @@ impl Node {
     /// are there.
     pub(crate) fn begin_ending(&self) -> Vec<NodeRef> {
         let inner = self.lock();
-        self.set(ENDING);
+        self.flags.set(ENDING);
         inner.members.as_ref().map_or_else(Vec::new, |members| members.of(Hold::Background))
     }
 
@@ -459,7 +386,7 @@ impl Node {
         let inner = self.lock();
         let bare = inner.members.as_ref().is_none_or(|members| members.slab.is_empty());
         if bare {
-            self.set(CLOSED);
+            self.flags.set(CLOSED);
         }
         bare
     }
@@ -470,7 +397,7 @@ impl Node {
         let inner = self.lock();
         let empty = inner.members.as_ref().is_none_or(|members| members.live() == 0);
         if empty {
-            self.set(CLOSED);
+            self.flags.set(CLOSED);
         }
         empty
     }
@@ -478,7 +405,7 @@ impl Node {
     /// Closes the group whoever is left: it has been dropped.
     pub(crate) fn close(&self) {
         let _inner = self.lock();
-        self.set(CLOSED);
+        self.flags.set(CLOSED);
     }
 
     pub(crate) fn parent(&self) -> Option<NodeRef> {
@@ -515,130 +442,6 @@ impl Node {
         link.parent = Some((Arc::clone(this), slot));
         cause
     }
-}
-
-/// Takes a node from under its parent and wakes who waited for that. Returns the parent.
-pub(crate) fn detach(node: &Node) -> Option<NodeRef> {
-    detach_if(node, |_| true, None, || {})
-}
-
-/// [`detach`] for a child that has ended, which is counted in the same step; with something else to be done
-/// in it for whoever counts the members. That is done in any case.
-pub(crate) fn detach_ended(node: &Node, end: ChildEnd, step: impl FnOnce()) {
-    let mut step = Some(step);
-    let mut run = || step.take().into_iter().for_each(|step| step());
-    drop(detach_if(node, |_| true, Some(end), &mut run));
-    run();
-}
-
-/// [`detach`], unless the node has moved away from under `parent` meanwhile.
-pub(crate) fn detach_from(node: &Node, parent: &Node) -> Option<NodeRef> {
-    detach_if(node, |found| std::ptr::eq(found, parent), None, || {})
-}
-
-fn detach_if(
-    node: &Node,
-    wanted: impl FnOnce(&Node) -> bool,
-    end: Option<ChildEnd>,
-    step: impl FnOnce(),
-) -> Option<NodeRef> {
-    let mut link = node.lock();
-    let (parent, slot) = link.parent.take_if(|(parent, _)| wanted(parent.node()))?;
-    let mut inner = parent.node().lock();
-    let (member, wakers) = match &mut inner.members {
-        Some(members) => {
-            if let Some(end) = end {
-                members.count_end(node, &link, slot, end);
-            }
-            members.remove(slot)
-        }
-        None => (None, WakerSet::Empty),
-    };
-    step();
-    drop(inner);
-    drop(link);
-    wake_all(wakers);
-    drop(member);
-    Some(parent)
-}
-
-/// Moves a node from one parent under another, for adoption (R2, R4). Does nothing if it has left the
-/// first meanwhile: the check and the move are one step under the node's lock, or a child that ends on
-/// another thread in between would be entered dead, and waited for without end; and a group that somebody
-/// runs meanwhile would be taken away from its host.
-pub(crate) fn rehome(node: &NodeRef, from: &Node, home: &NodeRef, hold: Hold) {
-    let mut link = node.node().lock();
-    let Some((former, slot)) = link.parent.take_if(|(parent, _)| std::ptr::eq(parent.node(), from)) else {
-        return;
-    };
-    let child = matches!(node.node().kind(), NodeKind::Task | NodeKind::Blocking);
-    let mut spawned_at = None;
-    let (member, wakers) = match &mut former.node().lock().members {
-        Some(members) => {
-            if child && let Some(mark) = members.mark(slot) {
-                spawned_at = members.tally().handed_over(mark);
-            }
-            members.remove(slot)
-        }
-        None => (None, WakerSet::Empty),
-    };
-    let mut inner = home.node().lock();
-    let mark = spawned_at.map_or(Mark::NONE, |at| inner.members().tally().adopted(at));
-    let slot = home.node().insert(&mut inner, Arc::clone(node), hold, mark);
-    let cause = inner.cause.clone();
-    drop(inner);
-    link.parent = Some((Arc::clone(home), slot));
-    drop(link);
-    wake_all(wakers);
-    drop((former, member));
-    if let Some(cause) = cause
-        && passes_to(home.node(), node.node())
-    {
-        super::cancel(node, cause_for(home, node, &cause));
-    }
-}
-
-/// The nearest group above a region.
-pub(crate) fn enclosing_group(start: Option<NodeRef>) -> Option<NodeRef> {
-    let mut next = start;
-    while let Some(node) = next {
-        if node.node().kind() == NodeKind::Group {
-            return Some(node);
-        }
-        next = node.node().parent();
-    }
-    None
-}
-
-/// The names on the way from the root to a node, at most 16 of them: `app > crawler > page 7`. Bodies have
-/// the name of their group, and are left out; so are timeouts and shields without a name. The bound keeps a failure that passes through thousands of
-/// nested groups from costing the square of their number.
-pub(crate) fn path_of(node: &Node) -> Box<str> {
-    const STEPS_MAX: usize = 16;
-    let step = |node: &Node| match node.name() {
-        Some(name) => name.to_owned(),
-        None => node.id().to_string(),
-    };
-    let mut steps = vec![step(node)];
-    let mut next = node.parent();
-    while let Some(above) = next {
-        if steps.len() == STEPS_MAX {
-            steps.push("…".to_owned());
-            break;
-        }
-        let inside_body = node.kind() == NodeKind::Body && above.node().id() == node.id();
-        let told = match above.node().kind() {
-            NodeKind::Body => false,
-            NodeKind::Scope | NodeKind::Shield => above.node().name().is_some(),
-            _ => !inside_body,
-        };
-        if told {
-            steps.push(step(above.node()));
-        }
-        next = above.node().parent();
-    }
-    steps.reverse();
-    steps.join(" > ").into_boxed_str()
 }
 
 impl Drop for Inner {

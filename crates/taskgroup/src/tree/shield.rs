@@ -19,8 +19,9 @@ use std::sync::Weak;
 use std::task::{Wake, Waker};
 
 use super::NodeKind;
+use super::flags::{WOKEN, WOKEN_BELOW};
 use super::member::{Member, NodeRef};
-use super::node::{Node, WOKEN, WOKEN_BELOW};
+use super::node::Node;
 use crate::sync::Arc;
 
 /// The waker that a shield is polled with. It does not keep the shield alive, whose node stores it.
@@ -51,10 +52,10 @@ impl Wake for ShieldWaker {
 
 /// Notes that a shield was woken, as far up as the task that polls it. Returns the outermost frozen region.
 fn note(shield: &Node) -> Option<NodeRef> {
-    shield.set(WOKEN);
+    shield.flags().set(WOKEN);
     let (mut next, mut frozen) = (shield.parent(), None);
     while let Some(above) = next {
-        above.node().set(WOKEN_BELOW);
+        above.node().flags().set(WOKEN_BELOW);
         next = match above.node().kind() {
             NodeKind::Task | NodeKind::Blocking => None,
             _ => above.node().parent(),
@@ -68,8 +69,8 @@ fn note(shield: &Node) -> Option<NodeRef> {
 
 /// The shield is being polled.
 pub(crate) fn begin_poll(shield: &Node) {
-    if shield.take(WOKEN) {
-        shield.forget_tries();
+    if shield.flags().take(WOKEN) {
+        shield.flags().forget_tries();
     }
 }
 
@@ -79,10 +80,10 @@ pub(super) fn is_awaited(shield: &Node, waker: &Waker, polled: bool) -> bool {
     if shield.is_forced() {
         return false;
     }
-    if !polled || shield.which(WOKEN) == 0 {
-        return shield.tries_left();
+    if !polled || shield.flags().which(WOKEN) == 0 {
+        return shield.flags().tries_left();
     }
-    let again = shield.tries_left() && shield.try_again();
+    let again = shield.flags().tries_left() && shield.flags().try_again();
     if again {
         waker.wake_by_ref();
     }

@@ -36,10 +36,10 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use super::flags::{ABANDONED, TOKENS};
 use super::member::{Member, NodeRef, wake};
 #[cfg(feature = "tokio-util")]
 use super::mirror;
-use super::node::{ABANDONED, TOKENS};
 use super::{CancelCause, Node, NodeKind};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
@@ -121,7 +121,7 @@ fn put_under(parent: NodeRef, child: &NodeRef) -> Result<(), CancelCause> {
     if let Some(cause) = &inner.cause {
         return Err(cause.clone());
     }
-    parent.node().set(TOKENS);
+    parent.node().flags().set(TOKENS);
     let slot = inner.members().tokens.insert(Arc::clone(child));
     drop(inner);
     link.parent = Some((parent, u32::try_from(slot).expect("fewer than 2^32 live tokens")));
@@ -131,7 +131,7 @@ fn put_under(parent: NodeRef, child: &NodeRef) -> Result<(), CancelCause> {
 /// The last handle is gone (invariant 3).
 fn abandon(token: NodeRef) {
     let inner = token.node().lock();
-    token.node().set(ABANDONED);
+    token.node().flags().set(ABANDONED);
     let bare = inner.members.as_ref().is_none_or(|members| members.tokens.is_empty());
     drop(inner);
     let mut next = bare.then_some(token);
@@ -148,7 +148,7 @@ fn take_out(token: &Node, wanted: impl FnOnce(&Node) -> bool) -> Option<NodeRef>
     let mut inner = parent.node().lock();
     let tokens = &mut inner.members().tokens;
     let member = tokens.try_remove(slot as usize);
-    let last = tokens.is_empty() && parent.node().has(ABANDONED);
+    let last = tokens.is_empty() && parent.node().flags().has(ABANDONED);
     drop(inner);
     drop(link);
     drop(member);
@@ -158,7 +158,7 @@ fn take_out(token: &Node, wanted: impl FnOnce(&Node) -> bool) -> Option<NodeRef>
 /// The region is at its end, and is cancelled no more: its tokens stand under nobody from now on, and do not keep
 /// it in memory.
 pub(crate) fn release_tokens(region: &Node) {
-    if !region.has(TOKENS) {
+    if !region.flags().has(TOKENS) {
         return;
     }
     let mut tokens = Vec::new();

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::Node;
 use super::drain::{Deliverable, Frozen, frozen_step};
-use super::node::{SHIELDED, WOKEN_BELOW};
+use super::flags::{SHIELDED, WOKEN_BELOW};
 use super::propagate::force;
 
 /// What a turn came to.
@@ -46,7 +46,7 @@ pub(crate) fn turn<T>(
     loop {
         let mut deliverable = None;
         if !running && node.is_cut() {
-            if node.which(SHIELDED) != 0 {
+            if node.flags().which(SHIELDED) != 0 {
                 // Before the look: who wakes a shield sets the flags first, and looks for this second.
                 node.store_waker(cx.waker());
             }
@@ -62,8 +62,8 @@ pub(crate) fn turn<T>(
             polled = true;
         }
         running = false;
-        if node.which(SHIELDED) != 0 {
-            node.take(WOKEN_BELOW);
+        if node.flags().which(SHIELDED) != 0 {
+            node.flags().take(WOKEN_BELOW);
         }
         if let Poll::Ready(output) = poll(cx) {
             return Turn::Ready(output);
