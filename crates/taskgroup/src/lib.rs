@@ -32,6 +32,8 @@
 //! | stop code that is not a task, or a part of a task | [`CancelToken`] |
 //! | know why something was cancelled | [`CancelCause`] |
 //! | run a whole program, Ctrl-C and exit code included | [`run()`], [`Runner`] |
+//! | know what became of the tasks | [`TaskGroup::report`] |
+//! | know who holds up the exit | [`TaskGroup::stragglers`]; after ten seconds the log, [`Builder::slow_exit`] |
 //!
 //! # What cancelling means
 //!
@@ -73,6 +75,7 @@
 //! |---|---|---|
 //! | `ERROR` | a failure that nobody can be told of; without a subscriber a line on standard error | where known `location`, `group`, `path`, `error` |
 //! | `WARN` | a grace period was over: the group, and each task in it that had not ended, was dropped | `location`, `waited`; of a task `group` |
+//! | `WARN` | an exit takes long: who holds it up ([`Builder::slow_exit`]); without a subscriber a line on standard error | `location`, `path`, `age`, `state`, `since_cancel`, `group` |
 //! | `DEBUG` | a task or body failed or panicked; its group has the error or the payload | `location`, `group`, `path`, `error` |
 //! | `DEBUG` | a group was cancelled | `location`, `cause` |
 
@@ -84,6 +87,7 @@ mod group;
 mod lost;
 #[cfg(feature = "signal")]
 mod run;
+mod slow_exit;
 mod sync;
 mod task;
 mod time;
@@ -93,8 +97,8 @@ mod tree;
 
 pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};
 pub use group::{
-    Builder, CancelToken, OnDrop, OnFailure, OnPanic, Ready, Run, ScopeBody, Spawner, TaskBuilder, TaskGroup,
-    TrySpawnError, scope,
+    Builder, CancelToken, GroupReport, OnDrop, OnFailure, OnPanic, Ready, Run, ScopeBody, Spawner,
+    TaskBuilder, TaskGroup, TrySpawnError, scope,
 };
 #[cfg(feature = "signal")]
 pub use run::{Outcome, Runner, run};
@@ -104,6 +108,6 @@ pub use time::{
     shield, shield_for, timeout, timeout_at,
 };
 pub use tree::{
-    CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal, current, deadline,
-    is_cancelled,
+    CancelCause, CancelEnd, CancelReason, Cancelled, Chain, ChildEnd, ChildRecord, Id, NodeInfo, NodeKind,
+    Signal, Straggler, StragglerState, current, deadline, is_cancelled,
 };

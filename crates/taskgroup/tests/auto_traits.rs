@@ -46,6 +46,12 @@ table! {
     Cancelled: Send Sync Unpin;
     Chain<'static>: Send Sync Unpin;
     Panic: Send Sync Unpin;
+    GroupReport: Send Sync Unpin;
+    ChildRecord: Send Sync Unpin;
+    ChildEnd: Send Sync Unpin Copy;
+    CancelEnd: Send Sync Unpin Copy;
+    Straggler: Send Sync Unpin;
+    StragglerState: Send Sync Unpin Copy;
     Id: Send Sync Unpin Copy;
     NodeInfo: Send Sync Unpin;
     NodeKind: Send Sync Unpin Copy;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::clock::Limit;
 use super::{ScopeBody, TaskGroup, scope};
 use crate::error::ErrorGroup;
+use crate::slow_exit;
 use crate::tree::DropMode;
 
 /// What the first failure does to the others.
@@ -58,6 +59,9 @@ pub(crate) struct Settings<E> {
     pub(super) max_failures: usize,
     pub(super) limit: Option<Limit>,
     pub(super) grace: Option<Duration>,
+    /// The longest there is: never.
+    pub(super) slow_exit: Duration,
+    pub(super) report_records: Option<usize>,
     pub(super) treat_as_cancelled: Option<TreatAsCancelled<E>>,
 }
 
@@ -71,6 +75,8 @@ impl<E> Default for Settings<E> {
             max_failures: 64,
             limit: None,
             grace: None,
+            slow_exit: slow_exit::DEFAULT,
+            report_records: None,
             treat_as_cancelled: None,
         }
     }
@@ -161,6 +167,64 @@ impl<E: Send + 'static> Builder<E> {
         self
     }
 
+    /// How long the exit may take after a cancel before it is logged who holds it up. Default: ten seconds.
+    ///
+    /// Then each task that is left becomes a `tracing` event of level `WARN` with target `taskgroup`, those
+    /// first who really hold up the exit; where nobody listens, a line on standard error. It says what
+    /// [`stragglers`](TaskGroup::stragglers) says, and again when twice that time more has passed, then four times.
+    /// Twenty are told at a time, the rest counted. Of groups inside one another only the outermost logs.
+    ///
+    /// The same goes for a single task of the group that was cancelled through its [`Task`](crate::Task), and for
+    /// a timeout in one whose time was over. A group that is not cancelled has no timer for it. It needs a runtime
+    /// with its clock enabled; on one without, the first attempt panics, which is caught and explained on standard
+    /// error, and nothing is logged. In programs built with `panic = "abort"`, where nothing can be caught, there is
+    /// no default: it is logged where this is called.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+    /// # use taskgroup::TaskGroup;
+    /// use std::time::Duration;
+    /// let group: TaskGroup = TaskGroup::builder().slow_exit(Duration::from_secs(2)).build();
+    /// group.task().name("stubborn").cooperative(|_token| async {
+    ///     tokio::time::sleep(Duration::from_secs(5)).await; // logged after two seconds
+    ///     Ok(())
+    /// });
+    /// tokio::task::yield_now().await;
+    /// group.cancel();
+    /// group.join().await.unwrap();
+    /// # }
+    /// ```
+    pub fn slow_exit(mut self, after: Duration) -> Self {
+        self.settings.slow_exit = after;
+        self
+    }
+
+    /// Does not log who holds up the exit.
+    ///
+    /// ```
+    /// # use taskgroup::TaskGroup;
+    /// let patient: TaskGroup = TaskGroup::builder().name("uploads").no_slow_exit().build();
+    /// # drop(patient);
+    /// ```
+    pub fn no_slow_exit(mut self) -> Self {
+        self.settings.slow_exit = Duration::MAX;
+        self
+    }
+
+    /// Of how many tasks, the first that are spawned, the [report](TaskGroup::report) has a record. Default 32.
+    ///
+    /// A record is about a hundred bytes. With 0 there are only those of tasks that needed force.
+    ///
+    /// ```
+    /// # use taskgroup::TaskGroup;
+    /// let group: TaskGroup = TaskGroup::builder().report_records(500).build();
+    /// # drop(group);
+    /// ```
+    pub fn report_records(mut self, records_max: usize) -> Self {
+        self.settings.report_records = Some(records_max);
+        self
+    }
+
     /// Which errors of a *cancelled* task mean "I was cancelled" and are no failures (R9), beside those that
     /// are or carry [`Cancelled`](crate::Cancelled).
     ///
@@ -222,6 +286,7 @@ impl<E> fmt::Debug for Builder<E> {
             .field("max_failures", &self.settings.max_failures)
             .field("limit", &self.settings.limit)
             .field("grace", &self.settings.grace)
+            .field("slow_exit", &self.settings.slow_exit)
             .finish_non_exhaustive()
     }
 }

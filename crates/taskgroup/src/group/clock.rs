@@ -1,7 +1,8 @@
-//! What the host of a group looks at when the group waits: its deadline (R19), its grace period (R15).
+//! What the host of a group looks at when the group waits: its deadline (R19), its grace period (R15), and
+//! whether its exit is slow.
 //!
 //! The timers lie in the future of `run`, so they need no helper and are gone with it. Whoever has neither a
-//! deadline nor a grace period has no timer.
+//! deadline nor a grace period has no timer until it is cancelled.
 //!
 //! 1. The deadline is looked at after the body has been polled, so a value that exists beats it.
 //! 2. A group inside something whose deadline has passed too leaves the report to that (the outermost
@@ -10,10 +11,11 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::{EnterGuard, Handle};
 use tokio::time::Instant;
 
 use super::core::GroupCore;
+use crate::slow_exit::SlowExit;
 use crate::sync::Arc;
 use crate::timer::Timer;
 use crate::tree::{self, CancelCause, CancelReason, Member, NodeRef};
@@ -48,7 +50,8 @@ pub(crate) const DEFERRED: Duration = Duration::from_millis(10);
 /// The timers of one `run`.
 #[derive(Default)]
 pub(super) struct Clock {
-    timer: Option<Box<Timer>>,
+    limits: Option<Box<Timer>>,
+    slow_exit: SlowExit,
     /// It has left the report to a deadline further out once.
     deferred: bool,
 }
@@ -72,6 +75,10 @@ impl Clock {
     ) -> Look {
         let group: NodeRef = core.member();
         let (node, deadline) = (core.node(), core.run_deadline());
+        if node.is_cancelled() {
+            let _runtime = enter(core);
+            self.slow_exit.poll(&group, cx);
+        }
         if inside.is_none() && deadline.is_none() && core.grace().is_none() {
             return Look::Wait;
         }
@@ -122,8 +129,12 @@ impl Clock {
         at: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        // Whatever polls this `run` need not be a runtime's task.
-        let _runtime = Handle::try_current().is_err().then(|| core.runtime().enter());
-        self.timer.get_or_insert_default().poll_until(at, cx)
+        let _runtime = enter(core);
+        self.limits.get_or_insert_default().poll_until(at, cx)
     }
+}
+
+/// Whatever polls a `run` need not be a runtime's task.
+fn enter<E: Send + 'static>(core: &Arc<GroupCore<E>>) -> Option<EnterGuard<'_>> {
+    Handle::try_current().is_err().then(|| core.runtime().enter())
 }

@@ -93,6 +93,9 @@ impl<E: Send + 'static> GroupCore<E> {
         let ledger =
             Ledger { stage: Stage::Open, failures: Vec::new(), more: 0, panicked: false, cause: None };
         let node = Node::new(NodeKind::Group, name, location);
+        if let Some(records_max) = settings.report_records {
+            node.plan_records(records_max);
+        }
         let core =
             Arc::new(Self { node, settings, runtime, deadline: OnceLock::new(), ledger: Mutex::new(ledger) });
         if let Some(region) = tree::with_current(|node| node.cloned()) {
@@ -326,6 +329,7 @@ impl<E: Send + 'static> GroupCore<E> {
         ledger.stage = Stage::Ended;
         let (failures, more) = (std::mem::take(&mut ledger.failures), ledger.more);
         drop(ledger);
+        drop(self.node.take_waker());
         self.node.clear_running();
         Account { failures, more, cause: self.node.cause() }
     }
@@ -474,6 +478,10 @@ impl<E: Send + 'static> Member for GroupCore<E> {
 
     fn grace(&self) -> Option<Duration> {
         self.settings.grace
+    }
+
+    fn slow_exit(&self) -> Option<Duration> {
+        Some(self.settings.slow_exit)
     }
 }
 

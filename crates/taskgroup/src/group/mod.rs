@@ -24,6 +24,7 @@ mod clock;
 mod cooperative;
 mod core;
 mod region;
+mod report;
 #[cfg(feature = "signal")]
 mod root;
 mod run;
@@ -40,6 +41,7 @@ use std::future::Future;
 use std::panic::Location;
 
 pub use builder::{Builder, OnDrop, OnFailure, OnPanic};
+pub use report::GroupReport;
 #[cfg(feature = "signal")]
 pub(crate) use root::RootSettings;
 pub use run::Run;
@@ -58,7 +60,7 @@ use self::spawn::Options;
 use crate::error::{ErrorGroup, StartError};
 use crate::sync::Arc;
 use crate::task::Task;
-use crate::tree::{self, Id};
+use crate::tree::{self, Id, Straggler};
 
 /// A group of tasks that ends only when every one of them has ended, and that nothing outlives.
 ///
@@ -381,6 +383,58 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// ```
     pub fn token(&self) -> CancelToken {
         CancelToken::of_region(self.core.member())
+    }
+
+    /// What has become of the tasks so far: after the exit, of all. See [`GroupReport`].
+    ///
+    /// Where the group is consumed by [`join`](Self::join) or lives inside [`scope`](crate::scope()), ask a
+    /// [`Spawner`] of it afterwards.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), taskgroup::ErrorGroup> {
+    /// # use taskgroup::TaskGroup;
+    /// let group: TaskGroup = TaskGroup::new();
+    /// let spawner = group.spawner();
+    /// group.spawn(async { Ok(1) });
+    /// assert_eq!(group.report().running(), 1);
+    /// group.join().await?;
+    /// assert_eq!(spawner.report().completed(), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn report(&self) -> GroupReport {
+        self.core.report()
+    }
+
+    /// Whom the exit waits for: every task that has not ended, of this group and of those inside, and what it is
+    /// doing.
+    ///
+    /// First those who really hold up the exit, from the oldest on; then those who only wait for tasks of their
+    /// own. After a [cancel](Self::cancel) it tells who does not end, and why; of a group that goes on, who is
+    /// in it. It walks the tree, so it costs as much as there are tasks; the tasks pay nothing for it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+    /// # use taskgroup::TaskGroup;
+    /// use std::time::Duration;
+    /// use taskgroup::StragglerState;
+    /// let group: TaskGroup = TaskGroup::builder().name("app").build();
+    /// group.task().name("flush").spawn(async {
+    ///     taskgroup::shield(tokio::time::sleep(Duration::from_secs(3))).await;
+    ///     Ok(())
+    /// });
+    /// tokio::time::sleep(Duration::from_secs(1)).await;
+    /// group.cancel();
+    /// tokio::time::sleep(Duration::from_secs(1)).await;
+    /// let stragglers = group.stragglers();
+    /// assert_eq!(stragglers[0].path(), "app > flush");
+    /// assert_eq!(stragglers[0].state(), StragglerState::Shielded);
+    /// assert_eq!(stragglers[0].age(), Some(Duration::from_secs(2)));
+    /// assert_eq!(stragglers[0].since_cancel(), Some(Duration::from_secs(1)));
+    /// # group.join().await.unwrap();
+    /// # }
+    /// ```
+    pub fn stragglers(&self) -> Vec<Straggler> {
+        self.core.stragglers()
     }
 
     /// Whether the group has been cancelled: by a failure, by `cancel`, or from outside.

@@ -118,6 +118,9 @@ where
                 Phase::Exit(value) => {
                     let inside = this.span.enter();
                     if !this.core.poll_exit(cx.waker()) {
+                        // A cancel from now on wakes this host: the clock has something to look at then. One that
+                        // was there before, it sees.
+                        let _uncancelled = this.core.node().register_waker(cx.waker());
                         match this.clock.look(this.core, None, cx) {
                             Look::Wait => return Poll::Pending,
                             Look::Again | Look::Forced => continue,

@@ -57,7 +57,7 @@ impl<E: Send + 'static> GroupCore<E> {
         let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future, span);
         match self.admit(&cell, hold) {
             Ok(()) => self.place(&cell, eager, grace),
-            Err(cause) => bear_cancelled(&cell, cause),
+            Err(cause) => self.bear_cancelled(&cell, cause),
         }
         Task::new(cell)
     }
@@ -99,7 +99,7 @@ impl<E: Send + 'static> GroupCore<E> {
         let cell = TaskCell::<_, T, ToGroup<E>>::new(node, BlockingCall::new(closure), span);
         match self.admit(&cell, hold) {
             Ok(()) => place_blocking(self.runtime(), Arc::clone(&cell)),
-            Err(cause) => bear_cancelled(&cell, cause),
+            Err(cause) => self.bear_cancelled(&cell, cause),
         }
         Task::new(cell)
     }
@@ -118,6 +118,14 @@ impl<E: Send + 'static> GroupCore<E> {
         Node::admit(self.member(), Arc::clone(cell) as NodeRef, hold)
     }
 
+    /// A child that was refused: never polled, its future dropped before `spawn` returns (R5).
+    fn bear_cancelled<M: Member>(&self, cell: &Arc<M>, cause: CancelCause) {
+        let member = Arc::clone(cell) as NodeRef;
+        self.node().count_born_cancelled(member.node(), &cause);
+        tree::cancel(&member, cause);
+        member.drop_now(DropMode::Wait);
+    }
+
     fn place<F, T>(&self, cell: &Arc<TaskCell<F, T, ToGroup<E>>>, eager: bool, grace: Option<Duration>)
     where
         F: Future + Send + 'static,
@@ -132,13 +140,6 @@ impl<E: Send + 'static> GroupCore<E> {
         }
         place(self.runtime(), Arc::clone(cell), grace);
     }
-}
-
-/// A child that was refused: never polled, its future dropped before `spawn` returns (R5).
-fn bear_cancelled<M: Member>(cell: &Arc<M>, cause: CancelCause) {
-    let member = Arc::clone(cell) as NodeRef;
-    tree::cancel(&member, cause);
-    member.drop_now(DropMode::Wait);
 }
 
 pub(super) async fn into_error<T, X, E>(future: impl Future<Output = Result<T, X>>) -> Result<T, E>

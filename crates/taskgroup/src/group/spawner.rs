@@ -7,10 +7,10 @@ use std::panic::Location;
 
 use super::core::GroupCore;
 use super::spawn::{self, Options};
-use super::{CancelToken, TaskBuilder, TrySpawnError};
+use super::{CancelToken, GroupReport, TaskBuilder, TrySpawnError};
 use crate::sync::Arc;
 use crate::task::Task;
-use crate::tree::{Id, Member};
+use crate::tree::{Id, Member, Straggler};
 
 /// Spawns into a group it does not own: from the group's tasks, from other tasks, from plain threads.
 ///
@@ -118,6 +118,16 @@ impl<E: Send + 'static> Spawner<E> {
     /// As [`TaskGroup::token`](super::TaskGroup::token).
     pub fn token(&self) -> CancelToken {
         CancelToken::of_region(self.core.member())
+    }
+
+    /// As [`TaskGroup::report`](super::TaskGroup::report).
+    pub fn report(&self) -> GroupReport {
+        self.core.report()
+    }
+
+    /// As [`TaskGroup::stragglers`](super::TaskGroup::stragglers).
+    pub fn stragglers(&self) -> Vec<Straggler> {
+        self.core.stragglers()
     }
 
     /// Whether the group has been cancelled.

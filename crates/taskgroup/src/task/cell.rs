@@ -22,7 +22,7 @@ use super::state::{ClaimDrop, State};
 use super::waiting::{Latch, thread_token, wait_in_drop};
 use crate::sync::{Arc, Mutex, UnsafeCell, lock};
 use crate::trace::{Entered, Span};
-use crate::tree::{self, DropMode, Member, Node, NodeKind, NodeRef, WaitKey, WakerSet};
+use crate::tree::{self, Activity, DropMode, Member, Node, NodeKind, NodeRef, WaitKey, WakerSet};
 
 /// How a cell tells the layer above of a failure. A type without values, so a cell pays nothing for it.
 pub(crate) trait Reporter: 'static {
@@ -226,6 +226,10 @@ where
         {
             self.end_dropped(false);
         }
+    }
+
+    fn activity(&self) -> Activity {
+        self.state.activity()
     }
 
     fn drop_now(&self, wait: DropMode) {

@@ -36,7 +36,7 @@ where
             Turn::Ready(ended) => self.end(ended),
             Turn::Cut => self.end_cut(started),
             Turn::Pending(until) => {
-                if grace.poll(self.node(), until, cx).is_ready() {
+                if grace.poll(&member, until, cx).is_ready() {
                     // Dooms this cell too.
                     tree::force(&member);
                 }
@@ -86,6 +86,7 @@ where
         let mut started = !first;
         let turn = tree::turn(self.node(), cx, false, |cx| {
             started = true;
+            let _noted = tree::note_poll(self.node());
             // SAFETY: C1, between `start_poll` and `end_poll` or `finish`.
             unsafe { self.poll_stage(cx) }
         });
@@ -110,7 +111,7 @@ where
                 if self.node().is_forced() {
                     self.tell_forced();
                 }
-                Outcome::Cancelled { cause: self.cause(), started }
+                Outcome::Cancelled { cause: self.cause(), started, answered: false }
             }
         });
         self.settle(outcome);
@@ -177,7 +178,7 @@ where
             None => error,
             Some(cause) => match catch(|| R::without_cancelled(parent.as_ref(), error)) {
                 Ok(Some(error)) => error,
-                Ok(None) => return Outcome::Cancelled { cause, started: true },
+                Ok(None) => return Outcome::Cancelled { cause, started: true, answered: true },
                 Err(panic) => return self.panicked(panic),
             },
         };
@@ -190,6 +191,7 @@ where
         if let Outcome::Cancelled { cause, .. } = &outcome {
             tree::note_cut(self.node(), cause);
         }
+        let end = outcome.end(self.node().is_forced());
         // SAFETY: C1: every caller owns the stage, has cleared it, and `finish` comes next.
         unsafe { self.store_outcome(outcome) };
         if self.node().has_had_members() {
@@ -206,7 +208,7 @@ where
         // Done and out of the books in one step: who sees it ended does not find it counted any more, and
         // who finds the books empty finds it ended.
         let mut waited = false;
-        tree::detach_with(self.node(), || waited = self.state.finish());
+        tree::detach_ended(self.node(), end, || waited = self.state.finish());
         if waited {
             self.wake_waiters();
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::Location;
 
 use super::Panic;
-use crate::tree::{CancelCause, Id, NodeInfo};
+use crate::tree::{CancelCause, CancelEnd, ChildEnd, Id, NodeInfo};
 
 /// What became of a child's future, told by whoever polled it last.
 pub(crate) enum Ended<T, E> {
@@ -38,7 +38,12 @@ pub(crate) enum Outcome<T> {
     Value(T),
     Failed,
     Panicked,
-    Cancelled { cause: CancelCause, started: bool },
+    /// `answered`: it ended by itself, with an error that means "cancelled".
+    Cancelled {
+        cause: CancelCause,
+        started: bool,
+        answered: bool,
+    },
     Taken,
 }
 
@@ -59,12 +64,25 @@ impl<T> Outcome<T> {
         }
     }
 
+    /// The outcome as the group counts it.
+    pub(super) fn end(&self, forced: bool) -> ChildEnd {
+        ChildEnd::Cancelled(match self {
+            Outcome::Value(_) | Outcome::Taken => return ChildEnd::Completed,
+            Outcome::Failed => return ChildEnd::Failed,
+            Outcome::Panicked => return ChildEnd::Panicked,
+            Outcome::Cancelled { started: false, .. } => CancelEnd::NeverStarted,
+            Outcome::Cancelled { answered: true, .. } => CancelEnd::Asked,
+            Outcome::Cancelled { .. } if forced => CancelEnd::Dropped,
+            Outcome::Cancelled { .. } => CancelEnd::Cut,
+        })
+    }
+
     fn kind(&self) -> Kind {
         match self {
             Outcome::Value(_) => unreachable!("a value is not an error"),
             Outcome::Failed => Kind::Failed,
             Outcome::Panicked => Kind::Panicked,
-            Outcome::Cancelled { cause, started } => {
+            Outcome::Cancelled { cause, started, .. } => {
                 Kind::Cancelled { cause: cause.clone(), started: *started }
             }
             Outcome::Taken => panic!("the result of this task has been taken already"),

@@ -3,6 +3,7 @@
 //! Every transition is a method; each returns what its caller now owes.
 
 use crate::sync::{AtomicU64, Ordering};
+use crate::tree::Activity;
 
 const STAGE: u64 = 0b11;
 /// The future is in its place and nobody polls it.
@@ -144,6 +145,15 @@ impl State {
 
     pub(crate) fn is_done(&self) -> bool {
         self.0.load(Ordering::Acquire) & STAGE == DONE
+    }
+
+    /// For whoever looks on: it may have changed when the answer is there.
+    pub(crate) fn activity(&self) -> Activity {
+        match self.0.load(Ordering::Acquire) & STAGE {
+            IDLE => Activity::Idle,
+            POLLING => Activity::Polled,
+            _ => Activity::Ended,
+        }
     }
 
     /// Announces a waiter that has registered. True: it has ended already, nobody will wake the waiter.

@@ -21,6 +21,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::core::Core;
 use crate::group::DEFERRED;
+use crate::slow_exit::SlowExit;
 use crate::sync::Arc;
 use crate::task::hand_over_groups;
 use crate::tree::{self, CancelCause, Member, NodeKind, NodeRef, ShieldWaker, Turn};
@@ -35,12 +36,14 @@ pin_project! {
         timer: Option<Sleep>,
         // Whether it has left the report to a deadline further out once.
         deferred: bool,
+        slow_exit: SlowExit,
     }
 }
 
 impl<F: Future> Region<F> {
     pub(super) fn new(core: Arc<Core>, future: F) -> Self {
-        Self { future: Some(future), place: Place::new(core), timer: None, deferred: false }
+        let (place, slow_exit) = (Place::new(core), SlowExit::default());
+        Self { future: Some(future), place, timer: None, deferred: false, slow_exit }
     }
 }
 
@@ -84,6 +87,9 @@ impl<F: Future> Region<F> {
                 }
                 Turn::Pending(inside) => inside,
             };
+            if core.node().is_cancelled() {
+                this.slow_exit.poll(&(Arc::clone(core) as NodeRef), &mut cx);
+            }
             let clock = Clock { core, deferred: this.deferred, inside };
             if clock.look(this.timer.as_mut(), &mut cx).is_pending() {
                 return Poll::Pending;
@@ -197,7 +203,7 @@ impl Place {
             Some((host, own)) if host.will_wake(cx.waker()) => Some(own.clone()),
             _ => {
                 let host = cx.waker().clone();
-                let own = Waker::from(ShieldWaker::new(Arc::clone(&self.core) as NodeRef, host.clone()));
+                let own = Waker::from(ShieldWaker::new(&(Arc::clone(&self.core) as NodeRef), host.clone()));
                 self.waker = Some((host, own.clone()));
                 Some(own)
             }

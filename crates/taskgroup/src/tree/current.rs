@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use tokio::time::Instant;
 
-use super::{Node, NodeInfo, NodeKind, NodeRef};
+use super::{Node, NodeInfo, NodeKind, NodeRef, stamp};
 use crate::sync::thread_local;
 
 thread_local! {
@@ -13,6 +13,7 @@ thread_local! {
 
 /// Makes `node` the current one until the guard is dropped.
 pub(crate) fn enter(node: NodeRef) -> Entered {
+    stamp::forget();
     let outer = CURRENT.try_with(|current| current.borrow_mut().replace(node)).ok().flatten();
     Entered { outer }
 }
@@ -24,6 +25,7 @@ pub(crate) struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
+        stamp::forget();
         let outer = self.outer.take();
         // The reference is dropped after the borrow has ended: it may be the last one.
         let _left = CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), outer));

@@ -7,8 +7,10 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::Node;
+use super::node::Inner;
+use super::tally::{Mark, Tally};
 use super::token::Waiters;
+use super::{ChildEnd, Node};
 use crate::sync::Arc;
 
 /// Whoever embeds a [`Node`].
@@ -43,6 +45,16 @@ pub(crate) trait Member: Send + Sync + 'static {
     fn grace(&self) -> Option<Duration> {
         None
     }
+
+    /// How long its exit may take before it is logged who holds it up, for a group. The longest there is: never.
+    fn slow_exit(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What is being done with it now, for a child.
+    fn activity(&self) -> Activity {
+        Activity::Idle
+    }
 }
 
 pub(crate) type NodeRef = Arc<dyn Member>;
@@ -73,6 +85,17 @@ pub(crate) enum Hold {
     Body,
 }
 
+/// What is being done with a child at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activity {
+    /// Nobody polls it.
+    Idle,
+    /// It is being polled, or is on its way to its end after a poll.
+    Polled,
+    /// It has ended, or is being dropped.
+    Ended,
+}
+
 /// The slot of a body, which does not live in the slab.
 pub(crate) const BODY_SLOT: u32 = u32::MAX;
 
@@ -82,7 +105,7 @@ pub(crate) const BODY_SLOT: u32 = u32::MAX;
 /// Tokens and waiters count for nothing.
 #[derive(Default)]
 pub(crate) struct Members {
-    pub(super) slab: Slab<(NodeRef, Hold)>,
+    pub(super) slab: Slab<Entry>,
     pub(super) body: Option<NodeRef>,
     pub(super) ordinary: usize,
     pub(super) background: usize,
@@ -92,6 +115,15 @@ pub(crate) struct Members {
     pub(super) tokens: Slab<NodeRef>,
     /// Who waits for the cancel.
     pub(super) waiters: Waiters,
+    /// A group's account of its children.
+    pub(super) tally: Option<Box<Tally>>,
+}
+
+/// One member.
+pub(super) struct Entry {
+    pub(super) member: NodeRef,
+    pub(super) mark: Mark,
+    pub(super) hold: Hold,
 }
 
 impl Members {
@@ -99,7 +131,27 @@ impl Members {
         self.ordinary + self.background
     }
 
-    pub(super) fn insert(&mut self, member: NodeRef, hold: Hold) -> u32 {
+    pub(super) fn tally(&mut self) -> &mut Tally {
+        self.tally.get_or_insert_default()
+    }
+
+    /// The child in this slot is about to be removed, for it has ended. `own`: what its own lock guards.
+    pub(super) fn count_end(&mut self, child: &Node, own: &Inner, slot: u32, end: ChildEnd) {
+        if let (Some(entry), Some(tally)) = (self.slab.get(slot as usize), &mut self.tally) {
+            tally.ended(child, own, entry.mark, end);
+        }
+    }
+
+    pub(super) fn children(&self) -> impl Iterator<Item = &Entry> {
+        let entries = self.slab.iter().map(|(_, entry)| entry);
+        entries.filter(|entry| matches!(entry.hold, Hold::Ordinary | Hold::Background))
+    }
+
+    pub(super) fn mark(&self, slot: u32) -> Option<Mark> {
+        Some(self.slab.get(slot as usize)?.mark)
+    }
+
+    pub(super) fn insert(&mut self, member: NodeRef, hold: Hold, mark: Mark) -> u32 {
         match hold {
             Hold::Ordinary => self.ordinary += 1,
             Hold::Background => self.background += 1,
@@ -114,7 +166,7 @@ impl Members {
             // Room for a handful at once: most groups are small, and growing step by step costs them most.
             self.slab.reserve(8);
         }
-        let slot = self.slab.insert((member, hold));
+        let slot = self.slab.insert(Entry { member, mark, hold });
         u32::try_from(slot).expect("fewer than 2^32 live members")
     }
 
@@ -124,7 +176,7 @@ impl Members {
         if slot == BODY_SLOT {
             return (self.body.take(), WakerSet::default());
         }
-        let Some((member, hold)) = self.slab.try_remove(slot as usize) else {
+        let Some(Entry { member, hold, .. }) = self.slab.try_remove(slot as usize) else {
             return (None, WakerSet::default());
         };
         let emptied = match hold {
@@ -151,7 +203,7 @@ impl Members {
     pub(super) fn snapshot(&self) -> Vec<NodeRef> {
         let mut all = Vec::with_capacity(self.slab.len() + 1);
         all.extend(self.body.iter().cloned());
-        all.extend(self.slab.iter().map(|(_, (member, _))| Arc::clone(member)));
+        all.extend(self.slab.iter().map(|(_, entry)| Arc::clone(&entry.member)));
         all
     }
 
@@ -163,8 +215,8 @@ impl Members {
     }
 
     pub(super) fn of(&self, wanted: Hold) -> Vec<NodeRef> {
-        let held = self.slab.iter().filter(|(_, (_, hold))| *hold == wanted);
-        held.map(|(_, (member, _))| Arc::clone(member)).collect()
+        let held = self.slab.iter().filter(|(_, entry)| entry.hold == wanted);
+        held.map(|(_, entry)| Arc::clone(&entry.member)).collect()
     }
 }
 

@@ -26,21 +26,29 @@ mod member;
 mod mirror;
 mod node;
 mod propagate;
+mod record;
 mod shield;
+mod stamp;
+mod straggler;
+mod tally;
 mod token;
 mod turn;
 
 pub use cause::{CancelCause, CancelReason, Cancelled, Chain, Id, NodeInfo, NodeKind, Signal};
 pub use current::{current, deadline, is_cancelled};
+pub use record::{CancelEnd, ChildEnd, ChildRecord};
+pub use straggler::{Straggler, StragglerState};
 
 pub(crate) use attach::{attach_group, attach_member, follow_current, hand_up};
 pub(crate) use current::{deadline_that_cuts, enter, enter_from, is_cut, told_region, with_current};
 pub(crate) use drain::{grace_end, is_busy};
-pub(crate) use member::{DropMode, Hold, Member, NodeRef, WaitKey, WakerSet, wake, wake_all};
+pub(crate) use member::{Activity, DropMode, Hold, Member, NodeRef, WaitKey, WakerSet, wake, wake_all};
 #[cfg(feature = "tokio-util")]
 pub(crate) use mirror::{follow, mirror};
-pub(crate) use node::{Node, detach, detach_from, detach_with, enclosing_group, path_of, rehome};
+pub(crate) use node::{Node, detach, detach_ended, detach_from, enclosing_group, path_of, rehome};
 pub(crate) use propagate::{cancel, drop_subtree, force, note_cut};
 pub(crate) use shield::{ShieldWaker, begin_poll};
+pub(crate) use straggler::{Stragglers, stragglers};
+pub(crate) use tally::{Account, Counts, note_poll};
 pub(crate) use token::{Lease, release_tokens};
 pub(crate) use turn::{Turn, turn};

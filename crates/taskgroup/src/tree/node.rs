@@ -6,8 +6,10 @@ use std::task::Waker;
 
 use super::member::{Hold, Members, NodeRef, WaitKey, WakerSet, wake, wake_all};
 use super::propagate::{cause_for, passes_to};
+use super::stamp::stamp;
+use super::tally::Mark;
 use super::token::Waiters;
-use super::{CancelCause, CancelReason, Id, NodeInfo, NodeKind};
+use super::{CancelCause, CancelReason, ChildEnd, Id, NodeInfo, NodeKind};
 use crate::sync::{Arc, AtomicU32, Mutex, MutexGuard, Ordering, lock};
 use crate::trace::Fields;
 
@@ -69,6 +71,11 @@ pub(super) struct Inner {
 }
 
 impl Inner {
+    /// Whether the region has ever come to a wait that was not over at once, as far as can be told.
+    pub(super) fn has_waited(&self) -> bool {
+        self.waker.is_some() || self.cause.is_some()
+    }
+
     pub(super) fn members(&mut self) -> &mut Members {
         self.members.get_or_insert_default()
     }
@@ -241,11 +248,11 @@ impl Node {
         self.has(PARENT)
     }
 
-    fn insert(&self, inner: &mut Inner, member: NodeRef, hold: Hold) -> u32 {
+    fn insert(&self, inner: &mut Inner, member: NodeRef, hold: Hold, mark: Mark) -> u32 {
         if !self.has(PARENT) {
             self.set(PARENT);
         }
-        inner.members().insert(member, hold)
+        inner.members().insert(member, hold, mark)
     }
 
     pub(crate) fn set_running(&self) {
@@ -386,10 +393,10 @@ impl Node {
             at = at.max(1) - 1;
         }
         while at < members.slab.capacity() {
-            if let Some((member, hold)) = members.slab.get(at)
-                && (!group || *hold == Hold::Nested)
+            if let Some(entry) = members.slab.get(at)
+                && (!group || entry.hold == Hold::Nested)
             {
-                return Some((Arc::clone(member), at + 1 + usize::from(group)));
+                return Some((Arc::clone(&entry.member), at + 1 + usize::from(group)));
             }
             at += 1;
         }
@@ -485,12 +492,14 @@ impl Node {
     /// Puts `child` under this node unless it is cancelled or closed (R5).
     pub(crate) fn admit(this: NodeRef, child: NodeRef, hold: Hold) -> Result<(), CancelCause> {
         let entry = Arc::clone(&child);
+        let now = stamp();
         let mut link = child.node().lock();
         let mut inner = this.node().lock();
         if let Some(cause) = this.node().refusal(&inner, hold) {
             return Err(cause);
         }
-        let slot = this.node().insert(&mut inner, entry, hold);
+        let mark = inner.members().tally().spawned(now);
+        let slot = this.node().insert(&mut inner, entry, hold, mark);
         drop(inner);
         link.parent = Some((this, slot));
         Ok(())
@@ -500,7 +509,7 @@ impl Node {
     pub(crate) fn adopt(this: &NodeRef, child: &NodeRef, hold: Hold) -> Option<CancelCause> {
         let mut link = child.node().lock();
         let mut inner = this.node().lock();
-        let slot = this.node().insert(&mut inner, Arc::clone(child), hold);
+        let slot = this.node().insert(&mut inner, Arc::clone(child), hold, Mark::NONE);
         let cause = inner.cause.clone();
         drop(inner);
         link.parent = Some((Arc::clone(this), slot));
@@ -510,29 +519,39 @@ impl Node {
 
 /// Takes a node from under its parent and wakes who waited for that. Returns the parent.
 pub(crate) fn detach(node: &Node) -> Option<NodeRef> {
-    detach_if(node, |_| true, || {})
+    detach_if(node, |_| true, None, || {})
 }
 
-/// [`detach`], with something to be done in the same step for whoever counts the members. It is done in any
-/// case.
-pub(crate) fn detach_with(node: &Node, step: impl FnOnce()) {
+/// [`detach`] for a child that has ended, which is counted in the same step; with something else to be done
+/// in it for whoever counts the members. That is done in any case.
+pub(crate) fn detach_ended(node: &Node, end: ChildEnd, step: impl FnOnce()) {
     let mut step = Some(step);
     let mut run = || step.take().into_iter().for_each(|step| step());
-    drop(detach_if(node, |_| true, &mut run));
+    drop(detach_if(node, |_| true, Some(end), &mut run));
     run();
 }
 
 /// [`detach`], unless the node has moved away from under `parent` meanwhile.
 pub(crate) fn detach_from(node: &Node, parent: &Node) -> Option<NodeRef> {
-    detach_if(node, |found| std::ptr::eq(found, parent), || {})
+    detach_if(node, |found| std::ptr::eq(found, parent), None, || {})
 }
 
-fn detach_if(node: &Node, wanted: impl FnOnce(&Node) -> bool, step: impl FnOnce()) -> Option<NodeRef> {
+fn detach_if(
+    node: &Node,
+    wanted: impl FnOnce(&Node) -> bool,
+    end: Option<ChildEnd>,
+    step: impl FnOnce(),
+) -> Option<NodeRef> {
     let mut link = node.lock();
     let (parent, slot) = link.parent.take_if(|(parent, _)| wanted(parent.node()))?;
     let mut inner = parent.node().lock();
     let (member, wakers) = match &mut inner.members {
-        Some(members) => members.remove(slot),
+        Some(members) => {
+            if let Some(end) = end {
+                members.count_end(node, &link, slot, end);
+            }
+            members.remove(slot)
+        }
         None => (None, WakerSet::Empty),
     };
     step();
@@ -552,12 +571,20 @@ pub(crate) fn rehome(node: &NodeRef, from: &Node, home: &NodeRef, hold: Hold) {
     let Some((former, slot)) = link.parent.take_if(|(parent, _)| std::ptr::eq(parent.node(), from)) else {
         return;
     };
+    let child = matches!(node.node().kind(), NodeKind::Task | NodeKind::Blocking);
+    let mut spawned_at = None;
     let (member, wakers) = match &mut former.node().lock().members {
-        Some(members) => members.remove(slot),
+        Some(members) => {
+            if child && let Some(mark) = members.mark(slot) {
+                spawned_at = members.tally().handed_over(mark);
+            }
+            members.remove(slot)
+        }
         None => (None, WakerSet::Empty),
     };
     let mut inner = home.node().lock();
-    let slot = home.node().insert(&mut inner, Arc::clone(node), hold);
+    let mark = spawned_at.map_or(Mark::NONE, |at| inner.members().tally().adopted(at));
+    let slot = home.node().insert(&mut inner, Arc::clone(node), hold, mark);
     let cause = inner.cause.clone();
     drop(inner);
     link.parent = Some((Arc::clone(home), slot));
@@ -584,7 +611,7 @@ pub(crate) fn enclosing_group(start: Option<NodeRef>) -> Option<NodeRef> {
 }
 
 /// The names on the way from the root to a node, at most 16 of them: `app > crawler > page 7`. Bodies have
-/// the name of their group, and are left out. The bound keeps a failure that passes through thousands of
+/// the name of their group, and are left out; so are timeouts and shields without a name. The bound keeps a failure that passes through thousands of
 /// nested groups from costing the square of their number.
 pub(crate) fn path_of(node: &Node) -> Box<str> {
     const STEPS_MAX: usize = 16;
@@ -600,7 +627,12 @@ pub(crate) fn path_of(node: &Node) -> Box<str> {
             break;
         }
         let inside_body = node.kind() == NodeKind::Body && above.node().id() == node.id();
-        if above.node().kind() != NodeKind::Body && !inside_body {
+        let told = match above.node().kind() {
+            NodeKind::Body => false,
+            NodeKind::Scope | NodeKind::Shield => above.node().name().is_some(),
+            _ => !inside_body,
+        };
+        if told {
             steps.push(step(above.node()));
         }
         next = above.node().parent();

@@ -15,22 +15,23 @@
 //! 4. A shield that stays `WOKEN` although its region was polled stands in no await of the region: a `select!`
 //!    has gone on without it. After some more polls (a combinator may need them) it is waited for no longer.
 
+use std::sync::Weak;
 use std::task::{Wake, Waker};
 
 use super::NodeKind;
-use super::member::NodeRef;
+use super::member::{Member, NodeRef};
 use super::node::{Node, WOKEN, WOKEN_BELOW};
 use crate::sync::Arc;
 
-/// The waker that a shield is polled with.
+/// The waker that a shield is polled with. It does not keep the shield alive, whose node stores it.
 pub(crate) struct ShieldWaker {
-    shield: NodeRef,
+    shield: Weak<dyn Member>,
     host: Waker,
 }
 
 impl ShieldWaker {
-    pub(crate) fn new(shield: NodeRef, host: Waker) -> Arc<Self> {
-        Arc::new(Self { shield, host })
+    pub(crate) fn new(shield: &NodeRef, host: Waker) -> Arc<Self> {
+        Arc::new(Self { shield: Arc::downgrade(shield), host })
     }
 }
 
@@ -40,23 +41,29 @@ impl Wake for ShieldWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.shield.node().set(WOKEN);
-        let (mut next, mut frozen) = (self.shield.node().parent(), None);
-        while let Some(above) = next {
-            above.node().set(WOKEN_BELOW);
-            next = match above.node().kind() {
-                NodeKind::Task | NodeKind::Blocking => None,
-                _ => above.node().parent(),
-            };
-            if above.node().is_cancelled() {
-                frozen = Some(above);
-            }
-        }
+        let outermost = self.shield.upgrade().and_then(|shield| note(shield.node()));
         self.host.wake_by_ref();
-        if let Some(outermost) = frozen {
+        if let Some(outermost) = outermost {
             outermost.node().wake_host();
         }
     }
+}
+
+/// Notes that a shield was woken, as far up as the task that polls it. Returns the outermost frozen region.
+fn note(shield: &Node) -> Option<NodeRef> {
+    shield.set(WOKEN);
+    let (mut next, mut frozen) = (shield.parent(), None);
+    while let Some(above) = next {
+        above.node().set(WOKEN_BELOW);
+        next = match above.node().kind() {
+            NodeKind::Task | NodeKind::Blocking => None,
+            _ => above.node().parent(),
+        };
+        if above.node().is_cancelled() {
+            frozen = Some(above);
+        }
+    }
+    frozen
 }
 
 /// The shield is being polled.

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod events;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

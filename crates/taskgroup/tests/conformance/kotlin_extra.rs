@@ -75,7 +75,7 @@ mod log {
 
     impl tracing::Subscriber for Log {
         fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-            metadata.target() == "taskgroup"
+            metadata.target() == "taskgroup" && *metadata.level() == tracing::Level::ERROR
         }
 
         fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
