@@ -25,7 +25,7 @@ pub(crate) fn json(row: &Row) -> String {
 
 pub(crate) fn heading() -> String {
     let titles = format!(
-        "{:<14} {:>7} {:>7}  {:<8} {:>11} {:>11} {:>7}  {:<14}",
+        "{:<14} {:>7} {:>7}  {:<10} {:>11} {:>11} {:>7}  {:<14}",
         "work", "n", "threads", "peer", "ours", "peer's", "ratio", "target"
     );
     let rule = "-".repeat(titles.trim_end().len() + 8);
@@ -39,7 +39,7 @@ pub(crate) fn line(row: &Row) -> String {
     };
     let mark = if row.met() { "" } else { "MISSED" };
     let line = format!(
-        "{:<14} {:>7} {:>7}  {:<8} {:>11} {:>11} {:>7.3}  {target:<14} {mark}",
+        "{:<14} {:>7} {:>7}  {:<10} {:>11} {:>11} {:>7.3}  {target:<14} {mark}",
         row.work,
         row.n,
         row.threads,

@@ -8,6 +8,7 @@ mod nested_cancel;
 mod sleepers;
 mod spawn_join;
 mod timeout;
+mod token_check;
 
 use crate::measure::{Figures, Plan};
 
@@ -23,17 +24,19 @@ pub(crate) enum Work {
     Memory,
     Allocs,
     Timeout,
+    TokenCheck,
     NestedCancel,
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::SpawnJoin,
         Self::FirstFailure,
         Self::CancelAll,
         Self::Memory,
         Self::Allocs,
         Self::Timeout,
+        Self::TokenCheck,
         Self::NestedCancel,
     ];
 
@@ -45,6 +48,7 @@ impl Work {
             Self::Memory => "memory",
             Self::Allocs => "allocs",
             Self::Timeout => "timeout",
+            Self::TokenCheck => "token_check",
             Self::NestedCancel => "nested_cancel",
         }
     }
@@ -77,6 +81,9 @@ impl Work {
                 vec![one(10_000, "joinset", Unit::Allocations, Limit::Ours(2.0), allocs::joinset)]
             }
             Self::Timeout => vec![one(1_000, "tokio", time, Limit::Ratio(1.5), timeout::tokio_timeout)],
+            Self::TokenCheck => {
+                vec![one(1_000, "tokio-util", time, Limit::Ratio(0.5), token_check::tokio_util)]
+            }
             // For each node. A quadratic walk would show as a ratio of about ten.
             Self::NestedCancel => {
                 vec![one(100, "a tenth", time, Limit::Ratio(1.5), nested_cancel::a_tenth)]
