@@ -5,3 +5,6 @@ pub struct Readme;
 
 #[doc = include_str!("../../../docs/from-asyncio.md")]
 pub struct FromAsyncio;
+
+#[doc = include_str!("../../../docs/cancellation.md")]
+pub struct Cancellation;

@@ -15,8 +15,8 @@
 //!
 //! [`scope()`] returns when the body and every task spawned in it have ended. If one fails, the others are
 //! cancelled; all failures come out together, as one [`ErrorGroup`], to be handled by type with
-//! [`except`](ErrorGroup::except). If the future of the scope is dropped (by a `select!`, a timeout, an abort),
-//! the futures of all its tasks are dropped before that drop returns.
+//! [`except`](ErrorGroup::except). If the future of the scope is dropped (by a `select!`, an abort, tokio's
+//! `timeout`), the futures of all its tasks are dropped before that drop returns.
 //!
 //! # Where to look
 //!
@@ -29,7 +29,16 @@
 //! | wait until a server listens | [`TaskGroup::start`] |
 //! | run blocking code that can be told to stop | [`TaskGroup::spawn_blocking`], [`CancelToken`] |
 //! | await or cancel one task | [`Task`] |
-//! | stop code that is not a task, or a part of a task | [`CancelToken`] |
+//! | handle failures by their type | [`ErrorGroup::except`] |
+//! | limit the time of some work, of a group | [`timeout`], [`timeout_at`]; [`Builder::timeout`], [`Builder::deadline`] |
+//! | know how much time there is | [`deadline()`] |
+//! | cancel a part of a task, or move its deadline | [`CancelScope`], [`ScopeHandle`] |
+//! | finish a step in spite of a cancel | [`shield_for`], [`shield()`] |
+//! | clean up with awaits, however the work ended | [`finally()`], [`finally_for`] |
+//! | ask a task to end instead of cutting it | [`TaskBuilder::cooperative`], [`cancelled()`] |
+//! | bound how long an end may take | [`Builder::grace`], [`TaskBuilder::grace`] |
+//! | stop a long computation | [`checkpoint()`], [`is_cancelled()`] |
+//! | stop code that is not a task, or hand a cancel on | [`CancelToken`], [`TaskGroup::token`] |
 //! | know why something was cancelled | [`CancelCause`] |
 //! | run a whole program, Ctrl-C and exit code included | [`run()`], [`Runner`] |
 //! | know what became of the tasks | [`TaskGroup::report`] |
@@ -37,18 +46,31 @@
 //!
 //! # What cancelling means
 //!
-//! A cancel marks a group and everything below it. Code that stands at an await is cut there: none of it
-//! runs any more. First the groups it owns come to their end, innermost first; then its future is dropped.
-//! Code that is running goes on to its next wait (an await that is not ready at once); if it ends before
-//! one, its value or its error counts. So a task that never waits cannot be cut: let it look at
-//! [`is_cancelled()`].
+//! A cancel marks a task, a group or a scope, and everything below it. Code that stands at an await is cut there:
+//! none of it runs any more. First the groups it owns come to their end, innermost first; then its future is
+//! dropped. Code that is running goes on to its next wait (an await that is not ready at once); if it ends before
+//! one, its value or its error counts. So a task that never waits cannot be cut: let it await a
+//! [`checkpoint()`], or look at [`is_cancelled()`]. It is a state, not a signal: once cancelled, no later wait
+//! comes back.
+//!
+//! Not everything is cut:
+//!
+//! * A [`shield()`] runs to its end, and so does the cleanup of a [`finally()`]; then the code around is cut.
+//! * A [cooperative](TaskBuilder::cooperative) task and a [blocking closure](TaskGroup::spawn_blocking) are told by
+//!   their [`CancelToken`], and end by themselves.
+//! * When the [grace period](Builder::grace) is over, all that is left is dropped, but for closures: nobody can
+//!   end a thread. Without one the group waits as long as it takes.
+//!
+//! A time limit that has passed is a cancel of what it is around: [`timeout`] waits until that has ended, and then
+//! gives [`Elapsed`]; a signal under [`run()`] is a cancel of everything. *Dropping* a future (`select!`, tokio's
+//! `timeout`) is no cancel: all below is dropped at once, and no async code runs any more.
 //!
 //! Cancellation is not a failure: it is never a leaf of an [`ErrorGroup`], and cancelling one task fails
 //! nobody. Real errors beat it: if a cancelled group produces an error while it drains, that error comes out.
 //!
 //! One trap: where a cancelled task polls several futures together (`join!`, `select!`), and one of them is a
-//! group that ended with failures, the task is polled once to be given them, and the other branches run for
-//! that one poll too.
+//! shield, or a group that ended with failures, the task is polled for it, and the other branches run in those
+//! polls too. The page `docs/cancellation.md` in the repository has the others, and tells step by step what happens.
 //!
 //! # Features
 //!
