@@ -3,11 +3,10 @@
 mod common;
 
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::Alive;
+use common::{Alive, Steps, counting_polls};
 use taskgroup::{
     CancelReason, CancelScope, Ending, ErrorGroup, TaskGroup, cancelled, checkpoint, deadline, finally,
     finally_for, is_cancelled, shield, shield_for, timeout, timeout_at,
@@ -17,20 +16,6 @@ use tokio::time::{Instant, sleep};
 const SECOND: Duration = Duration::from_secs(1);
 
 type Group = TaskGroup<&'static str>;
-
-/// A cell to note steps in.
-#[derive(Clone, Default)]
-struct Steps(Arc<std::sync::Mutex<Vec<&'static str>>>);
-
-impl Steps {
-    fn note(&self, step: &'static str) {
-        self.0.lock().unwrap().push(step);
-    }
-
-    fn all(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().clone()
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_cuts_its_future_and_says_which_and_how_long() {
@@ -575,30 +560,28 @@ async fn a_groups_deadline_cuts_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_a_shielded_child_costs_no_polls() {
-    let polls = Arc::new(AtomicUsize::new(0));
-    let group = Group::new();
-    group.spawn(async {
-        shield(sleep(Duration::from_millis(200))).await;
-        Ok(())
-    });
-    let counted = polls.clone();
-    let mut run = Box::pin(async {
-        group
-            .run(async {
-                tokio::task::yield_now().await;
-                group.cancel();
+async fn waiting_for_shielded_children_costs_no_polls() {
+    for children in [1, 100] {
+        let began = Instant::now();
+        let (polls, alive) = (AtomicUsize::new(0), Alive::new());
+        let group = Group::new();
+        for child in 1..=children {
+            let guard = alive.guard();
+            group.spawn(async move {
+                let _guard = guard;
+                shield(sleep(Duration::from_millis(200) * child / children)).await;
                 Ok(())
-            })
-            .await
-    });
-    std::future::poll_fn(|cx| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        run.as_mut().poll(cx)
-    })
-    .await
-    .unwrap();
-    assert!(polls.load(Ordering::SeqCst) < 10, "{polls:?}");
+            });
+        }
+        let run = group.run(async {
+            sleep(Duration::from_millis(1)).await;
+            group.cancel();
+            Ok(())
+        });
+        counting_polls(&polls, run).await.unwrap();
+        assert_eq!((began.elapsed(), alive.now()), (Duration::from_millis(200), 0));
+        assert!(polls.load(Ordering::SeqCst) < 10, "{polls:?} for {children}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -193,12 +193,22 @@ impl<T: 'static> Task<T> {
         }
         // tokio's budget: a loop over a thousand ended tasks lets others run in between.
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
-        // A child that fails marks this region before it is done; between the two looks it may have done both.
-        if !self.cell.poll_done(key, cx.waker()) || tree::is_cut() {
+        // A child that fails marks this region before it is done; between the two looks it may have done both. Where
+        // another one failed before it, that one's mark may still be on its way here, and will wake this region.
+        if !self.cell.poll_done(key, cx.waker())
+            || tree::is_cut()
+            || (self.has_failed() && tree::is_being_cut())
+        {
             return Poll::Pending;
         }
         budget.made_progress();
         Poll::Ready(())
+    }
+
+    /// Whether a task that is done failed or panicked.
+    fn has_failed(&self) -> bool {
+        // SAFETY: C2: done, this is the one handle, and taking needs it mutably or whole.
+        unsafe { self.cell.outcome() }.is_failure()
     }
 
     /// Whether the task has ended, also for a region that is cancelled.

@@ -48,6 +48,10 @@ pub(crate) enum Outcome<T> {
 }
 
 impl<T> Outcome<T> {
+    pub(crate) fn is_failure(&self) -> bool {
+        matches!(self, Outcome::Failed | Outcome::Panicked)
+    }
+
     /// The outcome as the handle tells it. The error names the task.
     pub(crate) fn into_result(self, who: impl FnOnce() -> NodeInfo) -> Result<T, TaskError> {
         let kind = match self {

@@ -3,9 +3,9 @@
 use super::current::{uncut_host, with_current};
 use super::flags::{GRACED, SHIELDED};
 use super::links::{detach, rehome};
-use super::member::{Hold, NodeRef};
+use super::member::{Hold, NodeRef, wake};
 use super::propagate::{cancel, cause_for, passes_to};
-use super::{CancelCause, Node, NodeKind};
+use super::{CancelCause, Node, NodeKind, shield};
 
 /// Puts a group under a region, and under the region's cancel if it has been cancelled (R4).
 pub(crate) fn attach_group(region: &NodeRef, group: &NodeRef) {
@@ -34,7 +34,15 @@ pub(crate) fn follow_current(member: &NodeRef) {
         with_current(|region| region.filter(|region| !member.node().stands_under(region.node())).cloned());
     let Some(region) = moved else { return };
     drop(detach(member.node()));
-    if let Some(cause) = attach_member(&region, member) {
+    // Whoever waited for it to end where it stood.
+    if member.node().kind() == NodeKind::Start
+        && let Some(waker) = member.node().take_waker()
+    {
+        wake(waker);
+    }
+    let cause = attach_member(&region, member);
+    shield::hand_on(member);
+    if let Some(cause) = cause {
         cancel(member, cause);
     }
 }

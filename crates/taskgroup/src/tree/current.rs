@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use tokio::time::Instant;
 
+use super::propagate::passes_to;
 use super::{Node, NodeInfo, NodeKind, NodeRef, stamp};
 use crate::sync::thread_local;
 
@@ -126,6 +127,25 @@ pub(crate) fn told_region() -> Option<NodeRef> {
 /// Whether a wait here does not come back: the region is cancelled, and is one that can be cut.
 pub(crate) fn is_cut() -> bool {
     with_current(|node| node.is_some_and(|node| node.node().is_cut()))
+}
+
+/// Whether a cancel is on its way to the region whose code this is: something above is marked, and what is
+/// between is not yet.
+pub(crate) fn is_being_cut() -> bool {
+    let mut next = with_current(|node| node.cloned());
+    while let Some(member) = next {
+        let node = member.node();
+        let Some(above) = node.parent() else { return false };
+        if !passes_to(above.node(), node) {
+            return false;
+        }
+        if above.node().is_cut() || (above.node().kind() == NodeKind::Blocking && above.node().is_cancelled())
+        {
+            return true;
+        }
+        next = Some(above);
+    }
+    false
 }
 
 /// The nearest deadline that holds here, if any: the earliest of the timeouts, scopes and groups around this

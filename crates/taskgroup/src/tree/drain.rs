@@ -12,7 +12,7 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-use super::flags::{GRACED, SHIELDED, WOKEN, WOKEN_BELOW};
+use super::flags::{GRACED, SHIELDED, WOKEN_BELOW};
 use super::member::NodeRef;
 use super::shield;
 use super::{Node, NodeKind};
@@ -49,17 +49,21 @@ impl Deliverable {
 /// Looks at what is left inside a frozen region. Leaves `waker` with the first thing found that is still
 /// ending: many that end together then wake the host a few times, not once each.
 ///
-/// `polled`: the host has polled the region in this turn since it found it cancelled.
+/// `polled`: the host has polled the region in this turn since it found it cancelled: a shield that was woken by
+/// that has woken the host too.
 pub(crate) fn frozen_step(region: &Node, waker: &Waker, polled: bool) -> Frozen {
     if !region.has_had_members() {
         return Frozen::Drop;
     }
     let noted = region.flags().which(SHIELDED | GRACED);
-    if !polled && region.flags().which(WOKEN_BELOW) != 0 {
-        return Frozen::Poll(Deliverable(Vec::new()));
+    if region.flags().has(WOKEN_BELOW) {
+        let woken = shield::take_woken(region);
+        if shield::put_back(region, woken, false) {
+            return if polled { Frozen::Wait(None) } else { Frozen::Poll(Deliverable(Vec::new())) };
+        }
     }
     let mut walk =
-        Walk { waker, polled, shield: false, busy: false, deliverable: vec![], overdue: vec![], ends: None };
+        Walk { waker, shield: false, busy: false, deliverable: vec![], overdue: vec![], ends: None };
     let mut stack: Vec<(Option<NodeRef>, usize)> = vec![(None, 0)];
     while let Some((place, cursor)) = stack.last_mut() {
         let node = place.as_ref().map_or(region, |member| member.node());
@@ -68,13 +72,12 @@ pub(crate) fn frozen_step(region: &Node, waker: &Waker, polled: bool) -> Frozen 
             continue;
         };
         *cursor = next;
-        if !polled
-            && member.node().flags().which(WOKEN) != 0
-            && shield::is_awaited(member.node(), waker, polled)
-        {
-            return Frozen::Poll(Deliverable(Vec::new()));
+        if walk.visit(&member) {
+            // For a shield that is dropped, or polled, elsewhere: whatever it stood in tells.
+            for (place, _) in &stack {
+                place.as_ref().map_or(region, |member| member.node()).watch_nested(waker);
+            }
         }
-        walk.visit(&member, node);
         if walk.is_settled(noted) {
             return Frozen::Wait(None);
         }
@@ -88,7 +91,6 @@ pub(crate) fn frozen_step(region: &Node, waker: &Waker, polled: bool) -> Frozen 
 /// What is known so far of the inside of a frozen region.
 struct Walk<'a> {
     waker: &'a Waker,
-    polled: bool,
     shield: bool,
     busy: bool,
     deliverable: Vec<NodeRef>,
@@ -97,16 +99,14 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Looks at one node, which stands in `place`.
-    fn visit(&mut self, member: &NodeRef, place: &Node) {
+    /// Looks at one node. True: it is the first shield that is waited for.
+    fn visit(&mut self, member: &NodeRef) -> bool {
         let node = member.node();
         match node.kind() {
             NodeKind::Shield => {
-                if !self.shield && shield::is_awaited(node, self.waker, self.polled) {
-                    self.shield = true;
-                    // For one that is dropped elsewhere.
-                    place.watch_nested(self.waker);
-                }
+                let first = !self.shield && shield::is_awaited(node);
+                self.shield |= first;
+                return first;
             }
             NodeKind::Group => {
                 if node.is_deliverable() {
@@ -117,6 +117,7 @@ impl Walk<'_> {
             }
             _ => self.busy = self.busy || is_ending(node, self.waker),
         }
+        false
     }
 
     /// What is left after a grace period is waited for: a closure on its thread.

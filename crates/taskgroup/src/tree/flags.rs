@@ -32,13 +32,15 @@ pub(super) const TOKENS: u32 = 1 << 12;
 pub(super) const GRACED: u32 = 1 << 13;
 /// A shield whose waker has been woken and that has not been polled since.
 pub(super) const WOKEN: u32 = 1 << 14;
-/// A region with such a shield somewhere below, that has not been polled since.
+/// A region that lists such a shield somewhere below. Set and cleared under the lock.
 pub(super) const WOKEN_BELOW: u32 = 1 << 15;
-/// Polls that were given for undelivered failures, or to a shield, and not used are counted above the flags. A
-/// combinator with a budget of its own may use a poll for something else; one that does not poll the `run`, or
-/// the shield, at all gets no more than this many.
+/// Polls that were given and not used are counted above the flags: a combinator with a budget of its own may use a
+/// poll for something else.
 const TRY: u32 = 1 << 16;
-const TRIES_MAX: u32 = 16;
+/// A `run` that is not polled at all gets no more polls than this for its failures: in each, other code runs.
+pub(super) const DELIVERY_TRIES: u32 = 16;
+/// For a shield more is at stake: hundreds of futures that wake themselves may stand before it.
+pub(super) const SHIELD_TRIES: u32 = 256;
 
 /// The bits, and a small count above them.
 #[derive(Debug)]
@@ -89,12 +91,12 @@ impl Flags {
     }
 
     /// Counts a poll that was given and not used. False: that was the last one.
-    pub(super) fn try_again(&self) -> bool {
-        self.0.fetch_add(TRY, Ordering::AcqRel) / TRY + 1 < TRIES_MAX
+    pub(super) fn try_again(&self, most: u32) -> bool {
+        self.0.fetch_add(TRY, Ordering::AcqRel) / TRY + 1 < most
     }
 
-    pub(super) fn tries_left(&self) -> bool {
-        self.0.load(Ordering::Acquire) / TRY < TRIES_MAX
+    pub(super) fn tries_left(&self, most: u32) -> bool {
+        self.0.load(Ordering::Acquire) / TRY < most
     }
 
     pub(super) fn forget_tries(&self) {

@@ -101,7 +101,7 @@ pub(crate) const BODY_SLOT: u32 = u32::MAX;
 
 /// The members of one node. Invariants, under the node's lock:
 /// `ordinary + background` is the number of live children; every watcher is woken when either `ordinary`
-/// or that sum falls to zero, and when a nested node or a shield leaves; `nested` is the number of nested ones.
+/// or that sum falls to zero, and when a nested node, a scope or a shield leaves; `nested` is the number of nested ones.
 /// Tokens and waiters count for nothing.
 #[derive(Default)]
 pub(crate) struct Members {
@@ -115,6 +115,8 @@ pub(crate) struct Members {
     pub(super) tokens: Slab<NodeRef>,
     /// Who waits for the cancel.
     pub(super) waiters: Waiters,
+    /// Shields below that were woken and have not been polled since.
+    pub(super) woken: Vec<NodeRef>,
     /// A group's account of its children.
     pub(super) tally: Option<Box<Tally>>,
 }
@@ -192,8 +194,9 @@ impl Members {
                 self.nested -= 1;
                 true
             }
-            Hold::Shield => true,
-            Hold::Scope | Hold::Body => false,
+            // A scope may take a shield along.
+            Hold::Shield | Hold::Scope => true,
+            Hold::Body => false,
         };
         let wakers = if emptied { std::mem::take(&mut self.watchers) } else { WakerSet::default() };
         (Some(member), wakers)

@@ -5,7 +5,8 @@ use std::panic::Location;
 use std::task::Waker;
 
 use super::flags::{
-    CANCELLED, CLOSED, COOPERATIVE, CUT, ENDING, FORCED, Flags, IN_UNCUT, PARENT, RUNNING, UNDELIVERED,
+    CANCELLED, CLOSED, COOPERATIVE, CUT, DELIVERY_TRIES, ENDING, FORCED, Flags, IN_UNCUT, PARENT, RUNNING,
+    UNDELIVERED,
 };
 use super::member::{Hold, Members, NodeRef, WaitKey, wake};
 use super::stamp::stamp;
@@ -201,7 +202,7 @@ impl Node {
         if !self.is_deliverable() {
             return false;
         }
-        let again = self.flags.try_again();
+        let again = self.flags.try_again(DELIVERY_TRIES);
         if !again {
             self.flags.clear(UNDELIVERED);
         }

@@ -7,19 +7,21 @@
 //! # Invariants
 //!
 //! 1. `WOKEN` of a shield is set by its waker and cleared when it is polled, before its future is.
-//!    `WOKEN_BELOW` of a region above is set by the same wake-up, and cleared when the region is polled, before
-//!    its code is. So a wake-up that comes during a poll is seen after it.
-//! 2. The flags are set before the host is woken: who polls because of that wake-up finds them.
-//! 3. Who polls the outermost frozen region is woken directly too: the host may be a combinator that has
-//!    passed an earlier wake-up on, was not polled, for the region was frozen, and says nothing again.
-//! 4. A shield that stays `WOKEN` although its region was polled stands in no await of the region: a `select!`
-//!    has gone on without it. After some more polls (a combinator may need them) it is waited for no longer.
+//! 2. Every region above lists the shields below it that are `WOKEN` (`WOKEN_BELOW`: the list is not empty): the
+//!    wake-up that sets the flag enters the shield on the way up, a poll of the region takes the list and puts
+//!    back who was not polled in it. So a wake-up that comes during a poll is seen after it.
+//! 3. The host is woken last: who polls because of that wake-up finds the entry.
+//! 4. Who polls a frozen region above is woken directly too: the host may be a combinator that has passed an
+//!    earlier wake-up on, was not polled, for the region was frozen, and says nothing again.
+//! 5. A shield that stays `WOKEN` although its frozen region was polled may stand in no await of it any more: a
+//!    `select!` has gone on without it. After many more polls (a combinator with a budget may need them) it is
+//!    waited for no longer.
 
 use std::sync::Weak;
 use std::task::{Wake, Waker};
 
 use super::NodeKind;
-use super::flags::{WOKEN, WOKEN_BELOW};
+use super::flags::{SHIELD_TRIES, WOKEN, WOKEN_BELOW};
 use super::member::{Member, NodeRef};
 use super::node::Node;
 use crate::sync::Arc;
@@ -42,29 +44,60 @@ impl Wake for ShieldWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let outermost = self.shield.upgrade().and_then(|shield| note(shield.node()));
+        let frozen = self.shield.upgrade().map_or_else(Vec::new, |shield| note(&shield));
         self.host.wake_by_ref();
-        if let Some(outermost) = outermost {
-            outermost.node().wake_host();
+        for region in frozen {
+            region.node().wake_host();
         }
     }
 }
 
-/// Notes that a shield was woken, as far up as the task that polls it. Returns the outermost frozen region.
-fn note(shield: &Node) -> Option<NodeRef> {
-    shield.flags().set(WOKEN);
-    let (mut next, mut frozen) = (shield.parent(), None);
+/// Notes that a shield was woken, as far up as the task that polls it. Returns the frozen regions on the way.
+fn note(shield: &NodeRef) -> Vec<NodeRef> {
+    let listed = shield.node().flags().set_all(WOKEN);
+    let mut frozen = Vec::new();
+    for_each_above(shield, |above| {
+        if !listed {
+            enter(above.node(), NodeRef::clone(shield));
+        }
+        if above.node().is_cancelled() {
+            frozen.push(NodeRef::clone(above));
+        }
+    });
+    frozen
+}
+
+/// A scope or shield stands elsewhere now: the regions above list its woken shields too.
+pub(super) fn hand_on(member: &NodeRef) {
+    if member.node().flags().which(WOKEN | WOKEN_BELOW) == 0 {
+        return;
+    }
+    let mut woken =
+        member.node().lock().members.as_ref().map_or_else(Vec::new, |members| members.woken.clone());
+    if member.node().flags().has(WOKEN) {
+        woken.push(NodeRef::clone(member));
+    }
+    for_each_above(member, |above| {
+        woken.iter().for_each(|shield| enter(above.node(), NodeRef::clone(shield)))
+    });
+}
+
+/// Walks from a region to the task, or the closure, that polls it.
+fn for_each_above(member: &NodeRef, mut visit: impl FnMut(&NodeRef)) {
+    let mut next = member.node().parent();
     while let Some(above) = next {
-        above.node().flags().set(WOKEN_BELOW);
+        visit(&above);
         next = match above.node().kind() {
             NodeKind::Task | NodeKind::Blocking => None,
             _ => above.node().parent(),
         };
-        if above.node().is_cancelled() {
-            frozen = Some(above);
-        }
     }
-    frozen
+}
+
+fn enter(region: &Node, shield: NodeRef) {
+    let mut inner = region.lock();
+    inner.members().woken.push(shield);
+    region.flags().set(WOKEN_BELOW);
 }
 
 /// The shield is being polled.
@@ -74,18 +107,36 @@ pub(crate) fn begin_poll(shield: &Node) {
     }
 }
 
-/// Whether a shield still has to be waited for. `polled`: its region has been polled in this turn, and
-/// this shield, if it is still woken, was left out.
-pub(super) fn is_awaited(shield: &Node, waker: &Waker, polled: bool) -> bool {
-    if shield.is_forced() {
-        return false;
+/// Takes the list of a region, without those who have been polled or have ended since.
+pub(super) fn take_woken(region: &Node) -> Vec<NodeRef> {
+    if !region.flags().has(WOKEN_BELOW) {
+        return Vec::new();
     }
-    if !polled || shield.flags().which(WOKEN) == 0 {
-        return shield.flags().tries_left();
+    let mut inner = region.lock();
+    region.flags().clear(WOKEN_BELOW);
+    let woken = inner.members.as_mut().map_or_else(Vec::new, |members| std::mem::take(&mut members.woken));
+    drop(inner);
+    still_woken(woken)
+}
+
+fn still_woken(mut woken: Vec<NodeRef>) -> Vec<NodeRef> {
+    woken.retain(|shield| shield.node().flags().has(WOKEN) && shield.node().parent().is_some());
+    woken
+}
+
+/// Puts those back who were not polled in the poll that the list was taken for. `tries`: the poll was given for
+/// them, and counts. True: there are some.
+pub(super) fn put_back(region: &Node, woken: Vec<NodeRef>, tries: bool) -> bool {
+    let mut left = still_woken(woken);
+    if tries {
+        left.retain(|shield| shield.node().flags().try_again(SHIELD_TRIES));
     }
-    let again = shield.flags().tries_left() && shield.flags().try_again();
-    if again {
-        waker.wake_by_ref();
-    }
-    again
+    let some = !left.is_empty();
+    left.into_iter().for_each(|shield| enter(region, shield));
+    some
+}
+
+/// Whether a shield still has to be waited for.
+pub(super) fn is_awaited(shield: &Node) -> bool {
+    !shield.is_forced() && shield.flags().tries_left(SHIELD_TRIES)
 }

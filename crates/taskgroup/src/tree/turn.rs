@@ -20,10 +20,10 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::Node;
 use super::drain::{Deliverable, Frozen, frozen_step};
-use super::flags::{SHIELDED, WOKEN_BELOW};
+use super::flags::SHIELDED;
 use super::propagate::force;
+use super::{Node, shield};
 
 /// What a turn came to.
 #[must_use]
@@ -62,11 +62,14 @@ pub(crate) fn turn<T>(
             polled = true;
         }
         running = false;
-        if node.flags().which(SHIELDED) != 0 {
-            node.flags().take(WOKEN_BELOW);
-        }
+        let woken = shield::take_woken(node);
         if let Poll::Ready(output) = poll(cx) {
             return Turn::Ready(output);
+        }
+        // Some were left out of this poll: the next one is to reach them.
+        if shield::put_back(node, woken, deliverable.is_some()) && deliverable.is_some() {
+            cx.waker().wake_by_ref();
+            return Turn::Pending(None);
         }
         if deliverable.is_some_and(Deliverable::again) {
             cx.waker().wake_by_ref();

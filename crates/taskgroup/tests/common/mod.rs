@@ -4,8 +4,11 @@
 
 pub(crate) mod events;
 
-use std::sync::Arc;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Counts how many of its guards are alive, and how many there ever were.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +45,36 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// A cell to note steps in.
+#[derive(Clone, Default)]
+pub(crate) struct Steps(Arc<Mutex<Vec<&'static str>>>);
+
+impl Steps {
+    pub(crate) fn note(&self, step: &'static str) {
+        self.0.lock().unwrap().push(step);
+    }
+
+    pub(crate) fn all(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// Fails where the future would hang: a paused clock jumps to the end of this hour when nothing else is due.
+pub(crate) async fn within_an_hour<T>(future: impl Future<Output = T>) -> T {
+    let hour = Duration::from_secs(3600);
+    tokio::time::timeout(hour, future).await.expect("it does not hang")
+}
+
+/// Runs a future to its end, and counts its polls in `polls`.
+pub(crate) async fn counting_polls<T>(polls: &AtomicUsize, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        polls.fetch_add(1, Ordering::SeqCst);
+        future.as_mut().poll(cx)
+    })
+    .await
 }
 
 pub(crate) fn multi_thread(workers: usize) -> tokio::runtime::Runtime {
