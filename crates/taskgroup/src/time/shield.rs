@@ -19,7 +19,8 @@ use crate::tree::NodeKind;
 /// [`deadline`](crate::deadline()) counts from the shield inwards. Being *dropped* is not a cancel: a
 /// `select!`, or the end of a grace period, drops the future like any other.
 ///
-/// A shield can hold up its group for as long as it likes: prefer [`shield_for`].
+/// A shield can hold up its group for as long as it likes: prefer [`shield_for`]. One that has been polled and is
+/// then kept aside, or forgotten, holds up the cut of its task too, until it is dropped or woken.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {

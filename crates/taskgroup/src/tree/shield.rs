@@ -129,11 +129,25 @@ fn still_woken(mut woken: Vec<NodeRef>) -> Vec<NodeRef> {
 pub(super) fn put_back(region: &Node, woken: Vec<NodeRef>, tries: bool) -> bool {
     let mut left = still_woken(woken);
     if tries {
-        left.retain(|shield| shield.node().flags().try_again(SHIELD_TRIES));
+        left.retain(|shield| shield.node().flags().try_again(SHIELD_TRIES) || give_up(shield.node()));
     }
     let some = !left.is_empty();
     left.into_iter().for_each(|shield| enter(region, shield));
     some
+}
+
+/// Says that a shield is waited for no longer, and whose it was.
+fn give_up(shield: &Node) -> bool {
+    crate::lost::report_with(
+        &shield.fields(),
+        format_args!(
+            "the {} opened at {} is waited for no longer: the cancelled code around it was polled {SHIELD_TRIES} times \
+             and did not poll it",
+            shield.info(),
+            shield.location()
+        ),
+    );
+    false
 }
 
 /// Whether a shield still has to be waited for.
