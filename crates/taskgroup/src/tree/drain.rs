@@ -160,7 +160,8 @@ pub(crate) fn grace_end(group: &NodeRef) -> Option<Instant> {
     group.node().cause()?.at().checked_add(period)
 }
 
-/// Whether anything lives in this group or in a group inside its regions; if so, leaves `waker` there.
+/// Whether anything lives in this group or in a group inside its regions, or stands in a shield; if so, leaves
+/// `waker` there.
 pub(crate) fn is_busy(group: &NodeRef, waker: &Waker) -> bool {
     if is_ending(group.node(), waker) {
         return true;
@@ -173,6 +174,10 @@ pub(crate) fn is_busy(group: &NodeRef, waker: &Waker) -> bool {
         };
         *cursor = next;
         if is_ending(member.node(), waker) {
+            return true;
+        }
+        if member.node().kind() == NodeKind::Shield && shield::is_awaited(member.node()) {
+            place.node().watch_nested(waker);
             return true;
         }
         if matches!(member.node().kind(), NodeKind::Group | NodeKind::Body | NodeKind::Scope) {

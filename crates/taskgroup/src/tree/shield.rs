@@ -82,13 +82,13 @@ pub(super) fn hand_on(member: &NodeRef) {
     });
 }
 
-/// Walks from a region to the task, or the closure, that polls it.
+/// Walks from a region to the task, the closure or the shield that polls it: a shield's own waker goes on from there.
 fn for_each_above(member: &NodeRef, mut visit: impl FnMut(&NodeRef)) {
     let mut next = member.node().parent();
     while let Some(above) = next {
         visit(&above);
         next = match above.node().kind() {
-            NodeKind::Task | NodeKind::Blocking => None,
+            NodeKind::Task | NodeKind::Blocking | NodeKind::Shield => None,
             _ => above.node().parent(),
         };
     }

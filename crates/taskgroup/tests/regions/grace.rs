@@ -181,3 +181,32 @@ fn a_runtime_without_a_clock_takes_it_from_nobody_else() {
         assert_eq!(began.elapsed(), 3 * SECOND);
     });
 }
+
+/// R15: in a frozen host the group's grace ends a body that stands in a shield, although nobody polls its `run`.
+#[tokio::test(start_paused = true)]
+async fn a_grace_period_ends_a_shielded_body_in_a_frozen_host() {
+    let alive = Alive::new();
+    let guard = alive.guard();
+    let began = Instant::now();
+    let outer: TaskGroup = TaskGroup::new();
+    outer.spawn::<()>(async move {
+        let graced: TaskGroup = TaskGroup::builder().grace(5 * SECOND).build();
+        let body = async move {
+            let _guard = guard;
+            shield(pending::<()>()).await;
+            Ok(())
+        };
+        graced.run(body).await?;
+        Ok(())
+    });
+    let cancel = async {
+        sleep(SECOND).await;
+        outer.cancel();
+        sleep(4 * SECOND).await;
+        assert_eq!(alive.now(), 1, "the grace period is not over");
+        Ok(())
+    };
+    within_an_hour(outer.run(cancel)).await.unwrap_err();
+    assert_eq!(began.elapsed(), 6 * SECOND);
+    assert_eq!(alive.now(), 0);
+}
