@@ -193,13 +193,16 @@ async fn frozen_code_does_not_run_for_a_shield_that_is_gone() {
             noted.note("never");
             Ok(())
         });
-        while steps.all().is_empty() {
-            yield_now().await;
-        }
-        send.send(()).unwrap();
-        group.cancel();
+        // Its turn comes after the task's first poll, and before a second one that the shield has asked for.
+        let (noted, spawner) = (steps.clone(), group.spawner());
+        let cancelling = tokio::spawn(async move {
+            noted.note("cancelled");
+            send.send(()).unwrap();
+            spawner.cancel();
+        });
         within_an_hour(group.join()).await.unwrap();
-        assert_eq!(steps.all(), ["waits"], "{before}");
+        cancelling.await.unwrap();
+        assert_eq!(steps.all(), ["waits", "cancelled"], "{before}");
     }
 }
 
