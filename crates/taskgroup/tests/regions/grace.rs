@@ -206,7 +206,8 @@ async fn a_grace_period_ends_a_shielded_body_in_a_frozen_host() {
         assert_eq!(alive.now(), 1, "the grace period is not over");
         Ok(())
     };
-    within_an_hour(outer.run(cancel)).await.unwrap_err();
+    let error = within_an_hour(outer.run(cancel)).await.unwrap_err();
+    assert!(error.is_cancelled());
     assert_eq!(began.elapsed(), 6 * SECOND);
     assert_eq!(alive.now(), 0);
 }

@@ -3,12 +3,14 @@
 
 mod cleanup;
 mod closures;
+mod combinators;
 #[path = "../common/mod.rs"]
 mod common;
 mod deadlines;
 mod frozen;
 mod grace;
 mod polled_elsewhere;
+mod random_trees;
 
 use std::future::Future;
 use std::time::Duration;
