@@ -82,6 +82,7 @@ impl Node {
         self.id
     }
 
+    #[inline]
     pub(crate) fn kind(&self) -> NodeKind {
         self.kind
     }
@@ -107,10 +108,12 @@ impl Node {
         lock(&self.inner)
     }
 
+    #[inline]
     pub(super) fn flags(&self) -> &Flags {
         &self.flags
     }
 
+    #[inline]
     fn has(&self, flag: u32) -> bool {
         self.flags.has(flag)
     }
@@ -124,17 +127,20 @@ impl Node {
         self.flags.set(COOPERATIVE);
     }
 
+    #[inline]
     pub(crate) fn is_cooperative(&self) -> bool {
         self.has(COOPERATIVE)
     }
 
     /// Whether a cancel cuts this region at its next wait. A blocking closure cannot be cut, a cooperative
     /// task ends by itself.
+    #[inline]
     pub(crate) fn is_cuttable(&self) -> bool {
         self.kind != NodeKind::Blocking && !self.is_cooperative()
     }
 
     /// Cancelled, and of a kind that is cut by it.
+    #[inline]
     pub(crate) fn is_cut(&self) -> bool {
         self.is_cancelled() && self.is_cuttable()
     }
@@ -163,6 +169,7 @@ impl Node {
         self.flags.set(IN_UNCUT);
     }
 
+    #[inline]
     pub(super) fn is_in_uncut(&self) -> bool {
         self.has(IN_UNCUT)
     }
@@ -173,6 +180,7 @@ impl Node {
 
     /// Whether anything but tokens ever stood under this node. Exact for whoever polls the region: only code
     /// that runs in it puts something there.
+    #[inline]
     pub(crate) fn has_had_members(&self) -> bool {
         self.has(PARENT)
     }

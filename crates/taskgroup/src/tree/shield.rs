@@ -108,10 +108,12 @@ pub(crate) fn begin_poll(shield: &Node) {
 }
 
 /// Takes the list of a region, without those who have been polled or have ended since.
+#[inline]
 pub(super) fn take_woken(region: &Node) -> Vec<NodeRef> {
-    if !region.flags().has(WOKEN_BELOW) {
-        return Vec::new();
-    }
+    if region.flags().has(WOKEN_BELOW) { take_list(region) } else { Vec::new() }
+}
+
+fn take_list(region: &Node) -> Vec<NodeRef> {
     let mut inner = region.lock();
     region.flags().clear(WOKEN_BELOW);
     let woken = inner.members.as_mut().map_or_else(Vec::new, |members| std::mem::take(&mut members.woken));
@@ -126,7 +128,12 @@ fn still_woken(mut woken: Vec<NodeRef>) -> Vec<NodeRef> {
 
 /// Puts those back who were not polled in the poll that the list was taken for. `tries`: the poll was given for
 /// them, and counts. True: there are some.
+#[inline]
 pub(super) fn put_back(region: &Node, woken: Vec<NodeRef>, tries: bool) -> bool {
+    !woken.is_empty() && put_list_back(region, woken, tries)
+}
+
+fn put_list_back(region: &Node, woken: Vec<NodeRef>, tries: bool) -> bool {
     let mut left = still_woken(woken);
     if tries {
         left.retain(|shield| shield.node().flags().try_again(SHIELD_TRIES) || give_up(shield.node()));
