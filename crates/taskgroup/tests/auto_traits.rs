@@ -41,6 +41,12 @@ table! {
     TrySpawnError<u8>: Send Sync Unpin;
     Ready<u8>: Send Sync Unpin;
     CancelToken: Send Sync Unpin Eq;
+    CancelScope: Send Sync Unpin;
+    ScopeHandle: Send Sync Unpin;
+    RescheduleError: Send Sync Unpin;
+    Elapsed: Send Sync Unpin;
+    Ending: Send Sync Unpin;
+    Signal: Send Sync Unpin Copy;
     CancelCause: Send Sync Unpin;
     CancelReason: Send Sync Unpin;
     Cancelled: Send Sync Unpin;
@@ -94,6 +100,26 @@ async fn futures_of_a_token() {
     token.cancel();
     send(sync_and_unpin(token.cancelled())).await;
     owned(sync_and_unpin(token.cancelled_owned())).await;
+}
+
+#[tokio::test]
+async fn futures_of_time() {
+    use std::time::Duration;
+    let pending = std::future::pending::<Sendable>;
+    let failing = std::future::pending::<Result<Sendable, Sendable>>;
+    drop(owned(timeout(Duration::ZERO, pending())));
+    drop(owned(timeout_at(tokio::time::Instant::now(), pending())));
+    drop(owned(shield(pending())));
+    drop(owned(shield_for(Duration::ZERO, pending())));
+    drop(owned(CancelScope::new().run(pending())));
+    drop(owned(finally(failing(), async |_| ())));
+    drop(owned(finally_for(Duration::ZERO, failing(), async |_| ())));
+    drop(owned(cancelled()));
+    owned(checkpoint()).await;
+    // What runs inside need not be `Send`, nor live for ever.
+    let local = Rc::new(5);
+    assert_eq!(shield(async { *local }).await, 5);
+    assert_eq!(timeout(Duration::ZERO, async { *local }).await, Ok(5));
 }
 
 fn unpin_is_not_needed<T>(value: T) -> T {
