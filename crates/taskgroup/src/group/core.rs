@@ -17,9 +17,11 @@ use super::clock::Deadline;
 use crate::error::{self, Failure};
 use crate::lost;
 use crate::sync::{Arc, Mutex, lock};
-use crate::task::{Problem, Reporter, catch};
+use crate::task::{self, Problem, Reporter, catch};
 use crate::trace::{self, Fields};
-use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind, NodeRef, WaitKey};
+use crate::tree::{
+    self, CancelCause, CancelReason, DriverKey, Hold, Member, Node, NodeKind, NodeRef, WaitKey,
+};
 
 pub(crate) struct GroupCore<E> {
     node: Node,
@@ -482,6 +484,11 @@ impl<E: Send + 'static> Member for GroupCore<E> {
 
     fn slow_exit(&self) -> Option<Duration> {
         Some(self.settings.slow_exit)
+    }
+
+    fn spawn_driver(self: Arc<Self>, key: DriverKey) {
+        let runtime = self.runtime().clone();
+        task::spawn_driver(&runtime, self, key);
     }
 }
 

@@ -10,9 +10,9 @@ use super::blocking::BlockingCall;
 use super::core::{GroupCore, ToGroup};
 use super::token::CancelToken;
 use crate::sync::Arc;
-use crate::task::{Ended, Task, TaskCell, place, place_blocking};
+use crate::task::{Ended, Task, TaskCell, breadth, place_blocking};
 use crate::trace::Span;
-use crate::tree::{self, CancelCause, DropMode, Hold, Member, Node, NodeKind, NodeRef};
+use crate::tree::{self, CancelCause, DropMode, Hold, Member, Node, NodeKind, NodeRef, Owed, Placing};
 
 /// How a child is spawned.
 pub(super) struct Options {
@@ -54,10 +54,9 @@ impl<E: Send + 'static> GroupCore<E> {
         let (hold, eager, grace) = (options.hold(), options.eager, self.grace_of(&options));
         let node = options.into_node(NodeKind::Task);
         let span = self.span_of(&node);
-        let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future, span);
-        match self.admit(&cell, hold) {
-            Ok(()) => self.place(&cell, eager, grace),
-            Err(cause) => self.bear_cancelled(&cell, cause),
+        let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future, span, grace);
+        if let Err(cause) = self.place(&cell, hold, eager) {
+            self.bear_cancelled(&cell, cause);
         }
         Task::new(cell)
     }
@@ -76,12 +75,9 @@ impl<E: Send + 'static> GroupCore<E> {
         let (hold, eager, grace) = (options.hold(), options.eager, self.grace_of(&options));
         let node = options.into_node(NodeKind::Task);
         let span = self.span_of(&node);
-        let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future, span);
-        match self.admit(&cell, hold) {
-            Ok(()) => {
-                self.place(&cell, eager, grace);
-                Ok(Task::new(cell))
-            }
+        let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future, span, grace);
+        match self.place(&cell, hold, eager) {
+            Ok(()) => Ok(Task::new(cell)),
             Err(cause) => Err(TrySpawnError { future: cell.into_future(), cause }),
         }
     }
@@ -96,8 +92,8 @@ impl<E: Send + 'static> GroupCore<E> {
         let hold = options.hold();
         let node = options.into_node(NodeKind::Blocking);
         let span = self.span_of(&node);
-        let cell = TaskCell::<_, T, ToGroup<E>>::new(node, BlockingCall::new(closure), span);
-        match self.admit(&cell, hold) {
+        let cell = TaskCell::<_, T, ToGroup<E>>::new(node, BlockingCall::new(closure), span, None);
+        match self.admit(&cell, hold, Placing::Elsewhere) {
             Ok(()) => place_blocking(self.runtime(), Arc::clone(&cell)),
             Err(cause) => self.bear_cancelled(&cell, cause),
         }
@@ -114,8 +110,17 @@ impl<E: Send + 'static> GroupCore<E> {
         Span::of_task(task.name(), task.id().as_u64(), self.node().id().as_u64())
     }
 
-    fn admit<M: Member>(self: &Arc<Self>, cell: &Arc<M>, hold: Hold) -> Result<(), CancelCause> {
-        Node::admit(self.member(), Arc::clone(cell) as NodeRef, hold)
+    fn admit<M: Member>(
+        self: &Arc<Self>,
+        cell: &Arc<M>,
+        hold: Hold,
+        placing: Placing,
+    ) -> Result<(), CancelCause> {
+        let owed = Node::admit(self.member(), Arc::clone(cell) as NodeRef, hold, placing)?;
+        if !matches!(owed, Owed::Nothing) {
+            tree::pay(&self.member(), owed);
+        }
+        Ok(())
     }
 
     /// A child that was refused: never polled, its future dropped before `spawn` returns (R5).
@@ -126,19 +131,29 @@ impl<E: Send + 'static> GroupCore<E> {
         member.drop_now(DropMode::Wait);
     }
 
-    fn place<F, T>(&self, cell: &Arc<TaskCell<F, T, ToGroup<E>>>, eager: bool, grace: Option<Duration>)
+    /// Enters a child in the books and gives it to the crew.
+    fn place<F, T>(
+        self: &Arc<Self>,
+        cell: &Arc<TaskCell<F, T, ToGroup<E>>>,
+        hold: Hold,
+        eager: bool,
+    ) -> Result<(), CancelCause>
     where
         F: Future + Send + 'static,
         F::Output: Into<Ended<T, E>>,
         T: Send + 'static,
     {
-        if eager {
-            // Registered already: a cancel that comes while it is polled finds it, and the poll ends with
-            // a look at the mark.
-            let _runtime = self.runtime().enter();
-            cell.poll_eagerly();
+        let breadth = breadth(self.runtime());
+        if !eager {
+            cell.set_queued();
+            return self.admit(cell, hold, Placing::Queued { breadth });
         }
-        place(self.runtime(), Arc::clone(cell), grace);
+        self.admit(cell, hold, Placing::Later { breadth })?;
+        // Registered already: a cancel that comes while it is polled finds it, and the poll ends with a look
+        // at the mark.
+        let _runtime = self.runtime().enter();
+        cell.poll_eagerly();
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `node`, `state` | anybody (they synchronise themselves) |
 //! | `waits` | anybody, under its lock |
-//! | `span` | C1 and C3 |
+//! | `span`, `grace` | C1 and C3 |
 //! | `stage` | C1: the owner, who moved `state` to Polling or Dropping and has not moved it on. C2: once settled, the one `Task` handle (to read it, after Done), or, where that was dropped before, the finisher. C3: `drop` |
 //!
 //! C4: a future in `stage` is pinned: the cell lives in an `Arc`, nobody moves the future out, and it is
@@ -14,11 +14,15 @@ use std::any::Any;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::grace::Grace;
 use super::outcome::{Ended, Outcome, Problem};
 use super::panic::{Panic, catch};
-use super::state::{ClaimDrop, State};
+use super::state::{ClaimDrop, State, WakeUp};
 use super::waiting::{Latch, thread_token, wait_in_drop};
 use crate::sync::{Arc, Mutex, UnsafeCell, lock};
 use crate::trace::{Entered, Span};
@@ -41,6 +45,7 @@ pub(crate) struct TaskCell<F, T, R: Reporter> {
     pub(super) state: State,
     waits: Mutex<WakerSet>,
     span: UnsafeCell<Span>,
+    grace: UnsafeCell<Grace>,
     stage: UnsafeCell<Stage<F, T, R::Error>>,
     reporter: PhantomData<fn() -> R>,
 }
@@ -52,9 +57,9 @@ enum Stage<F, T, E> {
     Ended(Outcome<T>),
 }
 
-// SAFETY: `span` and `stage` are the only fields that are not `Sync` by themselves. By C1 to C3 each is touched by
+// SAFETY: `span`, `grace` and `stage` are the only fields that are not `Sync` by themselves. By C1 to C3 each is touched by
 // one thread at a time, with the state word's Acquire and Release between them, so it needs what sending needs
-// (a `Span` is `Send`). References
+// (a `Span` is `Send`, and so is a `Grace`). References
 // to a `T` are handed out by `Task<T>` alone, which is `Sync` only where `T` is.
 unsafe impl<F: Send, T: Send, R: Reporter> Sync for TaskCell<F, T, R> {}
 
@@ -65,15 +70,22 @@ where
     T: Send + 'static,
     R: Reporter,
 {
-    pub(crate) fn new(node: Node, future: F, span: Span) -> Arc<Self> {
+    /// Cancelled, it may take as long as `grace` to end.
+    pub(crate) fn new(node: Node, future: F, span: Span, grace: Option<Duration>) -> Arc<Self> {
         Arc::new(Self {
             node,
             state: State::new(),
             waits: Mutex::new(WakerSet::default()),
             span: UnsafeCell::new(span),
+            grace: UnsafeCell::new(Grace::new(grace)),
             stage: UnsafeCell::new(Stage::Future(future)),
             reporter: PhantomData,
         })
+    }
+
+    /// Of a cell that nobody else has seen yet: it is going to be put into the queue of its group.
+    pub(crate) fn set_queued(&self) {
+        self.state.set_woken();
     }
 
     /// The future of a cell that nobody else has seen yet, back.
@@ -83,6 +95,33 @@ where
             Stage::Future(future) => future,
             _ => unreachable!("never polled"),
         }
+    }
+
+    /// Looks at the grace period; ready: it is over.
+    ///
+    /// # Safety
+    ///
+    /// C1: the caller owns the stage.
+    #[inline]
+    pub(super) unsafe fn poll_grace(
+        &self,
+        child: &NodeRef,
+        inside: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        // SAFETY: C1, so the reference is the only one.
+        self.grace.with_mut(|grace| unsafe { &mut *grace }.poll(child, inside, cx))
+    }
+
+    /// Lets go of the timer, which holds the cell by a waker.
+    ///
+    /// # Safety
+    ///
+    /// C1: the caller owns the stage, and ends the child.
+    #[inline]
+    pub(super) unsafe fn clear_grace(&self) {
+        // SAFETY: C1, so the pointer is ours alone.
+        self.grace.with_mut(|grace| unsafe { *grace = Grace::new(None) });
     }
 
     /// Lets the span go to the end of the child.
@@ -224,8 +263,22 @@ where
         if self.node.kind() == NodeKind::Blocking
             && let ClaimDrop::Granted { .. } = self.state.claim_drop(thread_token())
         {
-            self.end_dropped(false);
+            self.end_cut(false);
         }
+    }
+
+    fn wake(self: Arc<Self>) {
+        if self.state.wake() == WakeUp::Enqueue {
+            tree::enqueue(self);
+        }
+    }
+
+    fn poll_once(self: Arc<Self>) -> Option<NodeRef> {
+        self.poll_in_turn().then_some(self as NodeRef)
+    }
+
+    fn shut_down(self: Arc<Self>) {
+        self.end_by_shutdown();
     }
 
     fn activity(&self) -> Activity {
@@ -235,7 +288,7 @@ where
     fn drop_now(&self, wait: DropMode) {
         let token = thread_token();
         let owner = match self.state.claim_drop(token) {
-            ClaimDrop::Granted { started } => return self.end_dropped(started),
+            ClaimDrop::Granted { started } => return self.end_cut(started),
             ClaimDrop::Ended => return,
             ClaimDrop::Busy { owner } => owner,
         };
@@ -245,6 +298,24 @@ where
         }
         if let Some(latch) = self.latch() {
             wait_in_drop(&latch, token, owner);
+        }
+    }
+}
+
+impl<F, T, R> Wake for TaskCell<F, T, R>
+where
+    F: Future + Send + 'static,
+    F::Output: Into<Ended<T, R::Error>>,
+    T: Send + 'static,
+    R: Reporter,
+{
+    fn wake(self: Arc<Self>) {
+        Member::wake(self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.state.wake() == WakeUp::Enqueue {
+            tree::enqueue(Arc::clone(self) as NodeRef);
         }
     }
 }

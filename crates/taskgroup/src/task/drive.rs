@@ -1,13 +1,12 @@
-//! Driving a cell: one poll, and the one way it ends.
+//! One poll of a cell, and the one way it ends.
 
 use std::future::Future;
-use std::task::{Context, Poll};
+use std::task::{Context, Waker};
 
 use super::cell::{Join, Reporter, TaskCell};
-use super::grace::Grace;
 use super::outcome::{Ended, Outcome, Problem};
 use super::panic::{Panic, catch};
-use super::state::{EndPoll, StartPoll};
+use super::state::{ClaimDrop, EndPoll, StartPoll};
 use super::waiting::thread_token;
 use crate::sync::Arc;
 use crate::trace::{self, Fields};
@@ -23,58 +22,66 @@ where
     T: Send + 'static,
     R: Reporter,
 {
-    /// Polls the child for its shell, which keeps the timer of its grace period.
-    pub(super) fn poll_shell(self: &Arc<Self>, cx: &mut Context<'_>, grace: &mut Grace) -> Poll<()> {
-        let first = match self.state.start_poll(thread_token()) {
-            StartPoll::Granted { first } => first,
-            StartPoll::Ended => return Poll::Ready(()),
-        };
+    /// Polls the child for its driver. True: it was woken meanwhile, and the caller puts it into the queue again.
+    pub(super) fn poll_in_turn(self: &Arc<Self>) -> bool {
+        let StartPoll::Granted { first } = self.state.start_poll(thread_token()) else { return false };
+        let waker = Waker::from(Arc::clone(self));
+        let mut cx = Context::from_waker(&waker);
         let member = Arc::clone(self) as NodeRef;
         let _entered = tree::enter(NodeRef::clone(&member));
-        let (turn, started) = self.turn(cx, first);
+        let (turn, started) = self.turn(&mut cx, first);
         match turn {
             Turn::Ready(ended) => self.end(ended),
             Turn::Cut => self.end_cut(started),
             Turn::Pending(until) => {
-                if grace.poll(&member, until, cx).is_ready() {
+                // SAFETY: C1, between `start_poll` and `end_poll`.
+                if unsafe { self.poll_grace(&member, until, &mut cx) }.is_ready() {
                     // Dooms this cell too.
                     tree::force(&member);
                 }
                 match self.state.end_poll() {
-                    EndPoll::Idle => return Poll::Pending,
+                    EndPoll::Idle => {}
+                    EndPoll::Woken => return true,
                     EndPoll::Doomed => self.end_cut(true),
                 }
             }
         }
-        Poll::Ready(())
+        false
     }
 
-    /// Polls an eager child inside `spawn`. Its end is kept for its shell to tell: a completion is never
-    /// reported inline. The shell polls again with the runtime's waker, so this one wakes nobody.
+    /// Polls an eager child inside `spawn`. Its end is kept for its driver to tell: a completion is never
+    /// reported inline.
     pub(crate) fn poll_eagerly(self: &Arc<Self>) {
         let StartPoll::Granted { first } = self.state.start_poll(thread_token()) else { return };
+        let waker = Waker::from(Arc::clone(self));
         let _entered = tree::enter(Arc::clone(self) as NodeRef);
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        match self.turn(&mut cx, first) {
-            (Turn::Pending(_), _) => {}
-            (Turn::Cut, started) => return self.end_cut(started),
-            (Turn::Ready(ended), _) => {
-                // SAFETY: C1, between `start_poll` and `end_poll`.
-                let inside = unsafe { self.enter_span() };
-                // SAFETY: C1, as above.
-                let (_, dropped) = unsafe { self.clear_stage() };
-                drop(inside);
-                let ended = match dropped {
-                    Some(panic) => Ended::Panicked(panic),
-                    None => ended,
-                };
-                // SAFETY: C1, as above.
-                unsafe { self.store_returned(ended) };
-            }
+        let (turn, started) = self.turn(&mut Context::from_waker(&waker), first);
+        let returned = matches!(turn, Turn::Ready(_));
+        match turn {
+            Turn::Pending(_) => {}
+            Turn::Cut => return self.end_cut(started),
+            Turn::Ready(ended) => self.keep_returned(ended),
         }
-        if self.state.end_poll() == EndPoll::Doomed {
-            self.end_cut(true);
+        match self.state.end_poll() {
+            EndPoll::Doomed => self.end_cut(true),
+            EndPoll::Woken => tree::enqueue(Arc::clone(self) as NodeRef),
+            EndPoll::Idle if returned => waker.wake(),
+            EndPoll::Idle => {}
         }
+    }
+
+    /// Drops the future of an eager child, and keeps what it returned.
+    fn keep_returned(&self, ended: Ended<T, R::Error>) {
+        // SAFETY: C1: the caller is between `start_poll` and `end_poll`.
+        let _inside = unsafe { self.enter_span() };
+        // SAFETY: C1, as above.
+        let (_, dropped) = unsafe { self.clear_stage() };
+        let ended = match dropped {
+            Some(panic) => Ended::Panicked(panic),
+            None => ended,
+        };
+        // SAFETY: C1, as above.
+        unsafe { self.store_returned(ended) };
     }
 
     /// Polls the future as far as it goes: to its end, to a wait, or, when cancelled, to its cut (R12). Says
@@ -93,11 +100,13 @@ where
         (turn, started)
     }
 
-    /// Ends a cell that was claimed for dropping, and lets its shell go.
-    pub(super) fn end_dropped(&self, started: bool) {
-        self.end_cut(started);
-        if let Some(waker) = self.node().take_waker() {
-            tree::wake(waker);
+    /// Nobody will poll the child again: it ends here, unless somebody is at it.
+    pub(super) fn end_by_shutdown(self: &Arc<Self>) {
+        if let ClaimDrop::Granted { started } = self.state.claim_drop(thread_token()) {
+            let cause = CancelCause::new(CancelReason::RuntimeShutdown, self.node().info());
+            // Marked, so that the groups inside can say what happened.
+            tree::cancel(&(Arc::clone(self) as NodeRef), cause);
+            self.end_cut(started);
         }
     }
 
@@ -123,6 +132,8 @@ where
         // SAFETY: C1: every caller owns the stage and is about to `finish`.
         let span = unsafe { self.take_span() };
         let _inside = span.enter();
+        // SAFETY: C1, as above.
+        unsafe { self.clear_grace() };
         // SAFETY: C1, as above.
         outcome(unsafe { self.clear_stage() })
     }

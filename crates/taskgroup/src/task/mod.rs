@@ -1,8 +1,8 @@
 //! Cells: one child each. Its future, its state machine, its outcome, and who may touch which when.
 //!
 //! The group owns the future: it lies in a [`TaskCell`](cell::TaskCell) that the group can reach. The
-//! runtime gets a small [`Shell`](place::Shell) that polls the cell. That one decision buys R1 and R2: a
-//! group can drop a child's future at any time, whatever the runtime is doing.
+//! runtime gets a few [drivers](place::Driver), which poll the cells that are ready. That one decision buys R1 and R2:
+//! a group can drop a child's future at any time, whatever the runtime is doing.
 //!
 //! # The life of a cell
 //!
@@ -50,7 +50,7 @@ pub(crate) use cell::{Reporter, TaskCell};
 pub(crate) use drive::hand_over_groups;
 pub(crate) use outcome::{Ended, Problem};
 pub(crate) use panic::catch;
-pub(crate) use place::{place, place_blocking};
+pub(crate) use place::{breadth, place_blocking, spawn_driver};
 
 #[cfg(all(test, taskgroup_loom))]
 mod loom_tests;

@@ -1,97 +1,115 @@
-//! Who polls a cell: today a tokio task for each child. The only module that gives work to the runtime.
+//! Who polls a cell: the drivers of its group's crew, or, for a closure, a thread of the runtime's pool. The only
+//! module that gives work to the runtime.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::coop;
 
 use super::cell::{Reporter, TaskCell};
-use super::grace::Grace;
 use super::outcome::Ended;
-use super::state::ClaimDrop;
-use super::waiting::thread_token;
 use crate::sync::Arc;
-use crate::tree::{self, CancelCause, CancelReason, Member, NodeRef};
+use crate::tree::{self, DriverKey, Look, Member, Next, NodeKind, NodeRef};
 
-/// What the runtime holds of a child: enough to poll it, nothing that lives on when it is dropped.
-pub(crate) struct Shell<F, T, R>
-where
-    F: Future + Send + 'static,
-    F::Output: Into<Ended<T, R::Error>>,
-    T: Send + 'static,
-    R: Reporter,
-{
-    cell: Arc<TaskCell<F, T, R>>,
-    grace: Grace,
-}
+/// So many children are polled by one poll of a driver; then others of the runtime have their turn.
+const POLLS_MAX: usize = 32;
 
-impl<F, T, R> Shell<F, T, R>
-where
-    F: Future + Send + 'static,
-    F::Output: Into<Ended<T, R::Error>>,
-    T: Send + 'static,
-    R: Reporter,
-{
-    pub(crate) fn new(cell: Arc<TaskCell<F, T, R>>, grace: Option<Duration>) -> Self {
-        Self { cell, grace: Grace::new(grace) }
+/// How many drivers a runtime has use for at a time, beside those that are polling.
+pub(crate) fn breadth(runtime: &Handle) -> usize {
+    match runtime.runtime_flavor() {
+        RuntimeFlavor::CurrentThread => 1,
+        _ => 2,
     }
 }
 
-// The future lies in the cell, not here.
-impl<F, T, R> Unpin for Shell<F, T, R>
-where
-    F: Future + Send + 'static,
-    F::Output: Into<Ended<T, R::Error>>,
-    T: Send + 'static,
-    R: Reporter,
-{
+/// A task of the runtime that polls the children of one group: see `tree/crew.rs`.
+pub(crate) struct Driver {
+    group: NodeRef,
+    key: DriverKey,
+    stage: Stage,
 }
 
-impl<F, T, R> Future for Shell<F, T, R>
-where
-    F: Future + Send + 'static,
-    F::Output: Into<Ended<T, R::Error>>,
-    T: Send + 'static,
-    R: Reporter,
-{
+/// What the runtime finds when it drops a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Scheduled or parked.
+    Waiting,
+    Polling,
+    Over,
+}
+
+impl Driver {
+    pub(crate) fn new(group: NodeRef, key: DriverKey) -> Self {
+        Self { group, key, stage: Stage::Waiting }
+    }
+}
+
+impl Future for Driver {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        this.cell.poll_shell(cx, &mut this.grace)
-    }
-}
-
-impl<F, T, R> Drop for Shell<F, T, R>
-where
-    F: Future + Send + 'static,
-    F::Output: Into<Ended<T, R::Error>>,
-    T: Send + 'static,
-    R: Reporter,
-{
-    /// The runtime lets go of the shell after its last poll, when there is nothing left to do; or when it
-    /// is shut down: then nobody will poll the child again, and it ends here.
-    fn drop(&mut self) {
-        if let ClaimDrop::Granted { started } = self.cell.state.claim_drop(thread_token()) {
-            let cause = CancelCause::new(CancelReason::RuntimeShutdown, self.cell.node().info());
-            // Marked, so that the groups inside can say what happened; it has no waker any more.
-            tree::cancel(&(Arc::clone(&self.cell) as NodeRef), cause);
-            self.cell.end_cut(started);
+        let (mut look, mut again, mut polls) = (Look::First, None, 0);
+        this.stage = Stage::Polling;
+        loop {
+            match this.group.node().next_ready(this.key, look, again.take(), cx.waker()) {
+                Next::Poll(member, owed) => {
+                    tree::pay(&this.group, owed);
+                    again = member.poll_once();
+                    polls += 1;
+                    let more = polls < POLLS_MAX && coop::has_budget_remaining();
+                    look = if more { Look::Again } else { Look::Last };
+                }
+                Next::Park => {
+                    this.stage = Stage::Waiting;
+                    return Poll::Pending;
+                }
+                Next::Yield => {
+                    this.stage = Stage::Waiting;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Next::Over(left) => {
+                    this.stage = Stage::Over;
+                    drop::<VecDeque<NodeRef>>(left);
+                    return Poll::Ready(());
+                }
+            }
         }
     }
 }
 
-/// Gives a child to the runtime. Cancelled, it may take as long as `grace` to end.
-pub(crate) fn place<F, T, R>(runtime: &Handle, cell: Arc<TaskCell<F, T, R>>, grace: Option<Duration>)
-where
-    F: Future + Send + 'static,
-    F::Output: Into<Ended<T, R::Error>>,
-    T: Send + 'static,
-    R: Reporter,
-{
-    drop(runtime.spawn(Shell::new(cell, grace)));
+impl Drop for Driver {
+    /// Dropped before it was over: the runtime is shut down. Nobody will poll the children again, they end here.
+    fn drop(&mut self) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        tree::forget_driver(self.group.node(), self.key, self.stage == Stage::Polling);
+        for member in self.group.node().members_snapshot() {
+            if member.node().kind() == NodeKind::Task {
+                member.shut_down();
+            }
+        }
+    }
+}
+
+/// Spawns a driver for the crew of `group`.
+pub(crate) fn spawn_driver(runtime: &Handle, group: NodeRef, key: DriverKey) {
+    drop(runtime.spawn(Driver::new(group, key)));
+}
+
+/// What the runtime's pool holds of a closure: enough to call it, nothing that lives on when it is dropped.
+struct Call<C: Member>(Arc<C>);
+
+impl<C: Member> Drop for Call<C> {
+    /// After the call there is nothing left to do; before it, the pool has been shut down.
+    fn drop(&mut self) {
+        Arc::clone(&self.0).shut_down();
+    }
 }
 
 /// Gives a blocking child to the runtime's pool of threads. Its future is ready at its first poll.
@@ -102,10 +120,8 @@ where
     T: Send + 'static,
     R: Reporter,
 {
-    // A thread cannot be dropped: no grace period ends it.
-    let mut shell = Shell::new(cell, None);
+    let call = Call(cell);
     drop(runtime.spawn_blocking(move || {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let _ = Pin::new(&mut shell).poll(&mut cx);
+        let _not_woken = Arc::clone(&call.0).poll_once();
     }));
 }

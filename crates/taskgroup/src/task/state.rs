@@ -24,6 +24,9 @@ const WAITED: u64 = 1 << 4;
 const UNWANTED: u64 = 1 << 5;
 /// The outcome is stored: from now on it is the handle's, also to drop.
 const SETTLED: u64 = 1 << 6;
+/// Woken since its last poll began. Idle, it stands in its group's queue of those who are ready; polling, it goes
+/// there when the poll is over.
+const WOKEN: u64 = 1 << 7;
 /// What outlives a change of owner.
 const KEPT: u64 = WAITED | UNWANTED;
 /// The owner's thread token stands above the flags.
@@ -38,7 +41,7 @@ pub(crate) struct State(AtomicU64);
 pub(crate) enum StartPoll {
     /// The caller owns the stage and must call `end_poll` or `finish`. `first`: it was never polled before.
     Granted { first: bool },
-    /// The cell has ended, or is being ended by somebody else: the shell is not needed any more.
+    /// The cell has ended, or somebody else is at it.
     Ended,
 }
 
@@ -48,6 +51,8 @@ pub(crate) enum StartPoll {
 pub(crate) enum EndPoll {
     /// The caller has given the stage back.
     Idle,
+    /// So it has; the cell was woken meanwhile, and the caller must put it into the queue.
+    Woken,
     /// Somebody wants the future dropped: the caller still owns the stage, must end the cell and `finish`.
     Doomed,
 }
@@ -64,9 +69,37 @@ pub(crate) enum ClaimDrop {
     Ended,
 }
 
+/// What `wake` found.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum WakeUp {
+    /// The caller must put the cell into the queue.
+    Enqueue,
+    /// Somebody else sees to it, or nobody needs to any more.
+    Nothing,
+}
+
 impl State {
+    /// Nobody has woken it: who polls it first does so without being asked.
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(IDLE))
+    }
+
+    /// Of a cell that is not shared yet: it is going to be put into the queue.
+    pub(crate) fn set_woken(&self) {
+        // Relaxed: the queue's lock publishes it.
+        self.0.store(IDLE | WOKEN, Ordering::Relaxed);
+    }
+
+    /// The future may get on.
+    pub(crate) fn wake(&self) -> WakeUp {
+        // A read-modify-write even if the bit is set (`ready = true; wake()` against a poll that a former wake-up
+        // brought about and that reads `ready`): Release, and `start_poll` acquires from whoever came before it.
+        let before = self.0.fetch_or(WOKEN, Ordering::AcqRel);
+        match before & WOKEN == 0 && before & STAGE == IDLE {
+            true => WakeUp::Enqueue,
+            false => WakeUp::Nothing,
+        }
     }
 
     pub(crate) fn start_poll(&self, token: u32) -> StartPoll {
@@ -90,9 +123,10 @@ impl State {
             if now & DOOMED != 0 {
                 return EndPoll::Doomed;
             }
-            let next = (now & (KEPT | STARTED)) | IDLE;
+            let next = (now & (KEPT | STARTED | WOKEN)) | IDLE;
             // Release: what this poll did to the future is there for whoever polls or drops it next.
             match self.0.compare_exchange_weak(now, next, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) if now & WOKEN != 0 => return EndPoll::Woken,
                 Ok(_) => return EndPoll::Idle,
                 Err(seen) => now = seen,
             }

@@ -31,7 +31,7 @@ impl Member for Plain {
 }
 
 fn task() -> NodeRef {
-    Arc::new(Plain(Node::new(NodeKind::Task, None, Location::caller())))
+    Arc::new(Plain(Node::new(NodeKind::Body, None, Location::caller())))
 }
 
 fn cancel(node: &NodeRef) {

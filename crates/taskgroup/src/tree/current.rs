@@ -36,6 +36,7 @@ impl Drop for Entered {
 /// Makes the node in `home` the current one until the guard is dropped, and puts it back: as [`enter`], for
 /// whoever is polled often.
 pub(crate) fn enter_from(home: &mut Option<NodeRef>) -> EnteredFrom<'_> {
+    stamp::forget();
     let node = home.take();
     match CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), node)) {
         Ok(outer) => EnteredFrom { outer, home },
@@ -52,6 +53,7 @@ pub(crate) struct EnteredFrom<'h> {
 
 impl Drop for EnteredFrom<'_> {
     fn drop(&mut self) {
+        stamp::forget();
         let outer = self.outer.take();
         if let Ok(node) = CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), outer)) {
             *self.home = node;

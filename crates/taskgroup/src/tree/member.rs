@@ -7,6 +7,7 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::time::Instant;
 
+use super::crew::{Crew, DriverKey};
 use super::node::Inner;
 use super::tally::{Mark, Tally};
 use super::token::Waiters;
@@ -22,6 +23,20 @@ pub(crate) trait Member: Send + Sync + 'static {
 
     /// The node has been marked cancelled: does what waking alone would not.
     fn on_cancel(&self) {}
+
+    /// A task may get on, or has to look at a mark: sees to it that it is polled.
+    fn wake(self: Arc<Self>) {}
+
+    /// Polls a task that its crew has taken out of the queue. Gives it back if it was woken meanwhile.
+    fn poll_once(self: Arc<Self>) -> Option<NodeRef> {
+        unreachable!("only tasks stand in a queue")
+    }
+
+    /// Nobody will poll a task any more: it ends here.
+    fn shut_down(self: Arc<Self>) {}
+
+    /// Spawns a driver for the crew of a group.
+    fn spawn_driver(self: Arc<Self>, _key: DriverKey) {}
 
     /// A node that stands elsewhere and shares this one's cancel: the child of a pending start.
     fn forward(&self) -> Option<NodeRef> {
@@ -117,6 +132,8 @@ pub(crate) struct Members {
     pub(super) waiters: Waiters,
     /// Shields below that were woken and have not been polled since.
     pub(super) woken: Vec<NodeRef>,
+    /// The crew that polls a group's children.
+    crew: Option<Box<Crew>>,
     /// A group's account of its children.
     pub(super) tally: Option<Box<Tally>>,
 }
@@ -131,6 +148,15 @@ pub(super) struct Entry {
 impl Members {
     pub(super) fn live(&self) -> usize {
         self.ordinary + self.background
+    }
+
+    /// The crew; it is there since the first child was admitted that it polls.
+    pub(super) fn crew(&mut self) -> &mut Crew {
+        self.crew.as_mut().expect("made when the first task was admitted")
+    }
+
+    pub(super) fn crew_of(&mut self, breadth: usize) -> &mut Crew {
+        self.crew.get_or_insert_with(|| Box::new(Crew::new(breadth)))
     }
 
     pub(super) fn tally(&mut self) -> &mut Tally {
@@ -198,7 +224,13 @@ impl Members {
             Hold::Shield | Hold::Scope => true,
             Hold::Body => false,
         };
-        let wakers = if emptied { std::mem::take(&mut self.watchers) } else { WakerSet::default() };
+        let mut wakers = if emptied { std::mem::take(&mut self.watchers) } else { WakerSet::default() };
+        if emptied
+            && self.live() == 0
+            && let Some(crew) = &mut self.crew
+        {
+            crew.dismiss().into_iter().for_each(|waker| wakers.push(waker));
+        }
         (Some(member), wakers)
     }
 
@@ -276,6 +308,18 @@ impl WakerSet {
             },
         };
         (!place.will_wake(waker)).then(|| std::mem::replace(place, waker.clone()))
+    }
+
+    /// One more, whatever is there.
+    fn push(&mut self, waker: Waker) {
+        *self = match std::mem::take(self) {
+            WakerSet::Empty => WakerSet::One(WaitKey::HOST, waker),
+            WakerSet::One(key, other) => WakerSet::Many(vec![(key, other), (WaitKey::HOST, waker)]),
+            WakerSet::Many(mut many) => {
+                many.push((WaitKey::HOST, waker));
+                WakerSet::Many(many)
+            }
+        };
     }
 
     /// Takes out the waker of a wait that was given up.

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::panic::Location;
 use std::task::Waker;
 
+use super::crew::{Owed, Placing};
 use super::flags::{
     CANCELLED, CLOSED, COOPERATIVE, CUT, DELIVERY_TRIES, ENDING, FORCED, Flags, IN_UNCUT, PARENT, RUNNING,
-    UNDELIVERED,
+    UNDELIVERED, WAITED,
 };
 use super::member::{Hold, Members, NodeRef, WaitKey, wake};
 use super::stamp::stamp;
@@ -36,11 +37,6 @@ pub(super) struct Inner {
 }
 
 impl Inner {
-    /// Whether the region has ever come to a wait that was not over at once, as far as can be told.
-    pub(super) fn has_waited(&self) -> bool {
-        self.waker.is_some() || self.cause.is_some()
-    }
-
     pub(super) fn members(&mut self) -> &mut Members {
         self.members.get_or_insert_default()
     }
@@ -121,6 +117,18 @@ impl Node {
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
         self.has(CANCELLED)
+    }
+
+    /// The task has come to a wait that was not over at once.
+    #[inline]
+    pub(super) fn set_waited(&self) {
+        if !self.has(WAITED) {
+            self.flags.set(WAITED);
+        }
+    }
+
+    pub(super) fn has_waited(&self) -> bool {
+        self.has(WAITED)
     }
 
     pub(crate) fn set_cooperative(&self) {
@@ -425,8 +433,14 @@ impl Node {
         self.lock().parent.as_ref().is_some_and(|(parent, _)| std::ptr::eq(parent.node(), region))
     }
 
-    /// Puts `child` under this node unless it is cancelled or closed (R5).
-    pub(crate) fn admit(this: NodeRef, child: NodeRef, hold: Hold) -> Result<(), CancelCause> {
+    /// Puts `child` under this node unless it is cancelled or closed (R5). What its crew is then owed must be
+    /// paid.
+    pub(crate) fn admit(
+        this: NodeRef,
+        child: NodeRef,
+        hold: Hold,
+        placing: Placing,
+    ) -> Result<Owed, CancelCause> {
         let entry = Arc::clone(&child);
         let now = stamp();
         let mut link = child.node().lock();
@@ -435,10 +449,18 @@ impl Node {
             return Err(cause);
         }
         let mark = inner.members().tally().spawned(now);
+        let owed = match placing {
+            Placing::Queued { breadth } => inner.members().crew_of(breadth).push(Arc::clone(&child)),
+            Placing::Later { breadth } => {
+                inner.members().crew_of(breadth);
+                Owed::Nothing
+            }
+            Placing::Elsewhere => Owed::Nothing,
+        };
         let slot = this.node().insert(&mut inner, entry, hold, mark);
         drop(inner);
         link.parent = Some((this, slot));
-        Ok(())
+        Ok(owed)
     }
 
     /// Puts `child` under this node whatever its state; says the cause if it is cancelled.

@@ -6,6 +6,7 @@ use super::member::{DropMode, NodeRef, wake};
 use super::node::Marked;
 use super::token::Waiters;
 use super::{CancelCause, CancelReason, Node, NodeKind};
+use crate::sync::Arc;
 use crate::trace;
 
 /// The cause that a member of `parent` gets: siblings share their group's, and a scope its region's; a group
@@ -65,8 +66,10 @@ pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
     while let Some((node, cause)) = pending.pop_front() {
         let Some(mut marked) = node.node().mark_first(cause) else { continue };
         waiting.take_from(&mut marked);
-        if let Some(waker) = marked.waker.take() {
-            wake(waker);
+        match marked.waker.take() {
+            Some(waker) => wake(waker),
+            None if node.node().kind() == NodeKind::Task => Arc::clone(&node).wake(),
+            None => {}
         }
         node.on_cancel();
         tell(node.node(), &marked.cause);
@@ -80,6 +83,14 @@ pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
         }
     }
     waiting.tell();
+}
+
+/// Wakes whoever polls a region, for it to look at something that has changed.
+pub(crate) fn wake_host(region: &NodeRef) {
+    match region.node().kind() {
+        NodeKind::Task => Arc::clone(region).wake(),
+        _ => region.node().wake_host(),
+    }
 }
 
 /// The groups inside a scope of a blocking closure: they are cancelled with the closure, as those that it runs
@@ -108,12 +119,9 @@ pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, mode: DropMode) {
         // Also below a node that was marked before: another thread may still be on its way down.
         let mut marked = node.node().mark(cause);
         waiting.take_from(&mut marked);
+        // A task is not woken: it is dropped below, or by whoever polls it now.
         if let Some(waker) = marked.waker.take() {
-            match node.node().kind() {
-                // Its shell is woken when the future has been dropped, not to race for it before.
-                NodeKind::Task => node.node().store_waker(&waker),
-                _ => wake(waker),
-            }
+            wake(waker);
         }
         if mode == DropMode::Forced {
             node.node().set_forced();

@@ -24,6 +24,7 @@ use super::NodeKind;
 use super::flags::{SHIELD_TRIES, WOKEN, WOKEN_BELOW};
 use super::member::{Member, NodeRef};
 use super::node::Node;
+use super::propagate::wake_host;
 use crate::sync::Arc;
 
 /// The waker that a shield is polled with. It does not keep the shield alive, whose node stores it.
@@ -47,7 +48,7 @@ impl Wake for ShieldWaker {
         let frozen = self.shield.upgrade().map_or_else(Vec::new, |shield| note(&shield));
         self.host.wake_by_ref();
         for region in frozen {
-            region.node().wake_host();
+            wake_host(&region);
         }
     }
 }

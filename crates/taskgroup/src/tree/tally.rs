@@ -203,7 +203,7 @@ impl Tally {
     fn record(&mut self, child: &Node, own: &Inner, mark: Mark, end: ChildEnd) {
         let (number, forced) = (mark.record(), child.is_forced());
         let Some(spawned_at) = self.spawned_at(mark) else { return };
-        let waited = own.has_waited() || child.kind() == NodeKind::Blocking;
+        let waited = child.has_waited() || own.cause.is_some() || child.kind() == NodeKind::Blocking;
         let ended_at = self.end_time(waited);
         let waited = waited && end != ChildEnd::Cancelled(CancelEnd::NeverStarted);
         let cause = own.cause.clone();

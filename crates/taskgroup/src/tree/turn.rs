@@ -11,7 +11,8 @@
 //! # Invariants
 //!
 //! 1. The mark and the waker share a lock: a region that stored its waker uncancelled is woken by the mark;
-//!    one that could not store it is frozen in this very turn.
+//!    one that could not store it is frozen in this very turn. A task stores none: the mark wakes it through its
+//!    own state, in which a wake-up that comes during a poll is kept.
 //! 2. A frozen region is polled only if [`frozen_step`] says so, and at most once in a turn for a shield, which
 //!    holds a waker of its own then: waiting for it costs no polls (R18).
 //! 3. Code that the host is running when it comes here (`running`) goes as far as its first wait.
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 use super::drain::{Deliverable, Frozen, frozen_step};
 use super::flags::SHIELDED;
 use super::propagate::force;
-use super::{Node, shield};
+use super::{Node, NodeKind, shield};
 
 /// What a turn came to.
 #[must_use]
@@ -46,7 +47,7 @@ pub(crate) fn turn<T>(
     loop {
         let mut deliverable = None;
         if !running && node.is_cut() {
-            if node.flags().which(SHIELDED) != 0 {
+            if node.flags().which(SHIELDED) != 0 && node.kind() != NodeKind::Task {
                 // Before the look: who wakes a shield sets the flags first, and looks for this second.
                 node.store_waker(cx.waker());
             }
@@ -74,6 +75,13 @@ pub(crate) fn turn<T>(
         if deliverable.is_some_and(Deliverable::again) {
             cx.waker().wake_by_ref();
             return Turn::Pending(None);
+        }
+        if node.kind() == NodeKind::Task {
+            node.set_waited();
+            if !node.is_cut() {
+                return Turn::Pending(None);
+            }
+            continue;
         }
         if node.register_waker(cx.waker()) {
             return Turn::Pending(None);
