@@ -3,8 +3,7 @@
 //! | field | who may touch it |
 //! |---|---|
 //! | `node`, `state` | anybody (they synchronise themselves) |
-//! | `waits` | anybody, under its lock |
-//! | `span`, `grace` | C1 and C3 |
+//! | `rare` | C1 and C3 |
 //! | `stage` | C1: the owner, who moved `state` to Polling or Dropping and has not moved it on. C2: once settled, the one `Task` handle (to read it, after Done), or, where that was dropped before, the finisher. C3: `drop` |
 //!
 //! C4: a future in `stage` is pinned: the cell lives in an `Arc`, nobody moves the future out, and it is
@@ -19,14 +18,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::grace::Grace;
 use super::outcome::{Ended, Outcome, Problem};
 use super::panic::{Panic, catch};
+use super::rare::Rare;
 use super::state::{ClaimDrop, State, WakeUp};
 use super::waiting::{Latch, thread_token, wait_in_drop};
-use crate::sync::{Arc, Mutex, UnsafeCell, lock};
+use crate::sync::{Arc, UnsafeCell};
 use crate::trace::{Entered, Span};
-use crate::tree::{self, Activity, DropMode, Member, Node, NodeKind, NodeRef, WaitKey, WakerSet};
+use crate::tree::{self, Activity, DropMode, Member, Node, NodeKind, NodeRef, WaitKey};
 
 /// How a cell tells the layer above of a failure. A type without values, so a cell pays nothing for it.
 pub(crate) trait Reporter: 'static {
@@ -43,9 +42,7 @@ pub(crate) trait Reporter: 'static {
 pub(crate) struct TaskCell<F, T, R: Reporter> {
     node: Node,
     pub(super) state: State,
-    waits: Mutex<WakerSet>,
-    span: UnsafeCell<Span>,
-    grace: UnsafeCell<Grace>,
+    rare: UnsafeCell<Rare>,
     stage: UnsafeCell<Stage<F, T, R::Error>>,
     reporter: PhantomData<fn() -> R>,
 }
@@ -57,9 +54,9 @@ enum Stage<F, T, E> {
     Ended(Outcome<T>),
 }
 
-// SAFETY: `span`, `grace` and `stage` are the only fields that are not `Sync` by themselves. By C1 to C3 each is touched by
+// SAFETY: `rare` and `stage` are the only fields that are not `Sync` by themselves. By C1 to C3 each is touched by
 // one thread at a time, with the state word's Acquire and Release between them, so it needs what sending needs
-// (a `Span` is `Send`, and so is a `Grace`). References
+// (a `Rare` is `Send`). References
 // to a `T` are handed out by `Task<T>` alone, which is `Sync` only where `T` is.
 unsafe impl<F: Send, T: Send, R: Reporter> Sync for TaskCell<F, T, R> {}
 
@@ -75,9 +72,7 @@ where
         Arc::new(Self {
             node,
             state: State::new(),
-            waits: Mutex::new(WakerSet::default()),
-            span: UnsafeCell::new(span),
-            grace: UnsafeCell::new(Grace::new(grace)),
+            rare: UnsafeCell::new(Rare::new(span, grace)),
             stage: UnsafeCell::new(Stage::Future(future)),
             reporter: PhantomData,
         })
@@ -110,21 +105,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         // SAFETY: C1, so the reference is the only one.
-        self.grace.with_mut(|grace| unsafe { &mut *grace }.poll(child, inside, cx))
+        self.rare.with_mut(|rare| unsafe { &mut *rare }.poll_grace(child, inside, cx))
     }
 
-    /// Lets go of the timer, which holds the cell by a waker.
-    ///
-    /// # Safety
-    ///
-    /// C1: the caller owns the stage, and ends the child.
-    #[inline]
-    pub(super) unsafe fn clear_grace(&self) {
-        // SAFETY: C1, so the pointer is ours alone.
-        self.grace.with_mut(|grace| unsafe { *grace = Grace::new(None) });
-    }
-
-    /// Lets the span go to the end of the child.
+    /// Lets go of the timers, which hold the cell by a waker, and of the span, which goes to the end of the child.
     ///
     /// # Safety
     ///
@@ -132,7 +116,7 @@ where
     #[inline]
     pub(super) unsafe fn take_span(&self) -> Span {
         // SAFETY: C1, so the pointer is ours alone.
-        self.span.with_mut(|span| std::mem::take(unsafe { &mut *span }))
+        self.rare.with_mut(|rare| unsafe { &mut *rare }.take_span())
     }
 
     /// Makes the span the current one. The owner does not take it meanwhile.
@@ -142,8 +126,8 @@ where
     /// C1: the caller owns the stage as long as the guard lives.
     #[inline]
     pub(super) unsafe fn enter_span(&self) -> Entered<'_> {
-        // SAFETY: C1, and only the owner ever changes the span.
-        self.span.with(|span| unsafe { &*span }.enter())
+        // SAFETY: C1, and the owner leaves it alone while the guard lives.
+        self.rare.with(|rare| unsafe { &*rare }.enter_span())
     }
 
     /// Polls the future once, inside its span; a panic in it is an end.
@@ -216,16 +200,15 @@ where
 
     /// Wakes whoever waits for the end.
     pub(super) fn wake_waiters(&self) {
-        let waits = std::mem::take(&mut *lock(&self.waits));
-        tree::wake_all(waits);
+        tree::wake_all(self.node.take_waiters());
     }
 
-    /// Registers with `add` unless the cell is done. True: done.
-    fn register(&self, add: impl FnOnce(&mut WakerSet)) -> bool {
+    /// Registers a waker unless the cell is done. True: done.
+    fn register(&self, key: WaitKey, waker: &Waker) -> bool {
         if self.state.is_done() {
             return true;
         }
-        add(&mut lock(&self.waits));
+        drop(self.node.add_waiter(key, waker));
         self.state.announce_waiter()
     }
 
@@ -233,9 +216,7 @@ where
     fn latch(&self) -> Option<Arc<Latch>> {
         let latch = Arc::new(Latch::new());
         let waker = Waker::from(Arc::clone(&latch));
-        let mut replaced = None;
-        let done = self.register(|waits| replaced = waits.add(WaitKey::new(), &waker));
-        if done { None } else { Some(latch) }
+        if self.register(WaitKey::new(), &waker) { None } else { Some(latch) }
     }
 }
 
@@ -355,13 +336,11 @@ where
     R: Reporter,
 {
     fn poll_done(&self, key: WaitKey, waker: &Waker) -> bool {
-        let mut replaced = None;
-        self.register(|waits| replaced = waits.add(key, waker))
+        self.register(key, waker)
     }
 
     fn give_up(&self, key: WaitKey) {
-        let given_up = lock(&self.waits).remove(key);
-        drop(given_up);
+        drop(self.node.remove_waiter(key));
     }
 
     fn is_done(&self) -> bool {

@@ -133,8 +133,6 @@ where
         let span = unsafe { self.take_span() };
         let _inside = span.enter();
         // SAFETY: C1, as above.
-        unsafe { self.clear_grace() };
-        // SAFETY: C1, as above.
         outcome(unsafe { self.clear_stage() })
     }
 

@@ -34,11 +34,11 @@
 
 mod cell;
 mod drive;
-mod grace;
 mod handle;
 mod outcome;
 mod panic;
 mod place;
+mod rare;
 mod state;
 mod waiting;
 

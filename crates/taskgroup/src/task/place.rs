@@ -12,7 +12,7 @@ use tokio::task::coop;
 use super::cell::{Reporter, TaskCell};
 use super::outcome::Ended;
 use crate::sync::Arc;
-use crate::tree::{self, DriverKey, Look, Member, Next, NodeKind, NodeRef};
+use crate::tree::{self, DriverKey, Look, Member, Next, NodeKind, NodeRef, Owed};
 
 /// So many children are polled by one poll of a driver; then others of the runtime have their turn.
 const POLLS_MAX: usize = 32;
@@ -52,11 +52,12 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let (mut look, mut again, mut polls) = (Look::First, None, 0);
+        let (mut look, mut again, mut polls, mut has_woken) = (Look::First, None, 0, false);
         this.stage = Stage::Polling;
         loop {
-            match this.group.node().next_ready(this.key, look, again.take(), cx.waker()) {
+            match this.group.node().next_ready(this.key, look, has_woken, again.take(), cx.waker()) {
                 Next::Poll(member, owed) => {
+                    has_woken |= !matches!(owed, Owed::Nothing);
                     tree::pay(&this.group, owed);
                     again = member.poll_once();
                     polls += 1;

@@ -52,6 +52,11 @@ impl Span {
         Self(guarded(span).filter(|span| !span.is_disabled()).map(Box::new))
     }
 
+    #[inline]
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Makes it the current span.
     #[inline]
     pub(crate) fn enter(&self) -> Entered<'_> {
@@ -59,6 +64,14 @@ impl Span {
             None => Entered(None),
             Some(span) => Entered(enter(span)),
         }
+    }
+}
+
+impl Entered<'_> {
+    /// Inside no span.
+    #[inline]
+    pub(crate) fn nothing() -> Self {
+        Self(None)
     }
 }
 

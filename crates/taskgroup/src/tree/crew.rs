@@ -16,10 +16,12 @@
 //!
 //! 1. While somebody is ready, a driver is scheduled, or one is running that has yet to look again. So nobody is
 //!    left behind.
-//! 2. On a runtime of several threads as many are scheduled as there are ready, up to two: a running driver may
-//!    not look again for long, for the child that it polls blocks its thread; and of what a thread wakes, the
-//!    latest is kept by that thread (tokio's LIFO slot), the one before may be taken over by others. On a runtime
-//!    of one thread there is one driver: while it runs, nobody else could.
+//! 2. On a runtime of several threads a driver is scheduled while somebody is ready, also when others run: each
+//!    may not look again for long, for the child that it polls blocks its thread. It must be one that another thread
+//!    can take over, and of what a thread wakes it keeps the latest for itself (tokio's LIFO slot). So whoever
+//!    spawns or wakes sees to it that two are scheduled, if two are ready; and a driver does not count the one that
+//!    it has woken in its own poll. On a runtime of one thread there is one driver: while it runs, nobody else
+//!    could.
 //! 3. Who looks and finds that 1 or 2 do not hold any more owes one: to be woken or spawned when the lock has
 //!    been released.
 //! 4. Parked drivers are woken when the last child leaves, to see that they are over.
@@ -31,17 +33,22 @@ use std::task::Waker;
 
 use super::Node;
 use super::member::{NodeRef, wake};
+use super::node::Place;
 use crate::sync::Arc;
 
 /// No more than this many stay parked; others end, and are spawned again.
 const PARKED_MAX: usize = 2;
+/// Room for so many is kept in an empty queue.
+const QUEUE_KEPT: usize = 64;
+/// Room for so many is made at first: growing step by step costs small groups most.
+const QUEUE_FIRST: usize = 16;
 
 /// The queue of a group, and what its drivers are doing.
 pub(super) struct Crew {
     ready: VecDeque<NodeRef>,
     scheduled: usize,
     running: usize,
-    /// How many are to be scheduled while so many are ready.
+    /// How many are to be scheduled if so many are ready: 1 on a runtime of one thread, else 2.
     breadth: usize,
     parked: Vec<(DriverKey, Waker)>,
     next_key: u32,
@@ -87,21 +94,25 @@ pub(crate) enum Next {
 
 impl Crew {
     pub(super) fn new(breadth: usize) -> Self {
-        Self { ready: VecDeque::new(), scheduled: 0, running: 0, breadth, parked: Vec::new(), next_key: 0 }
+        Self {
+            ready: VecDeque::with_capacity(QUEUE_FIRST),
+            scheduled: 0,
+            running: 0,
+            breadth,
+            parked: Vec::new(),
+            next_key: 0,
+        }
     }
 
     /// Puts a child that may get on at the end of the queue.
     pub(super) fn push(&mut self, member: NodeRef) -> Owed {
         self.ready.push_back(member);
-        self.owed()
+        self.owed(self.breadth)
     }
 
-    fn lacks_driver(&self) -> bool {
-        self.scheduled < self.breadth.min(self.ready.len())
-    }
-
-    fn owed(&mut self) -> Owed {
-        if (self.breadth == 1 && self.running > 0) || !self.lacks_driver() {
+    /// So many are to be scheduled if so many are ready.
+    fn owed(&mut self, wanted: usize) -> Owed {
+        if (self.breadth == 1 && self.running > 0) || self.scheduled >= wanted.min(self.ready.len()) {
             return Owed::Nothing;
         }
         self.scheduled += 1;
@@ -142,11 +153,13 @@ pub(crate) enum Look {
 }
 
 impl Node {
-    /// What the driver `key` of this group is to do. `again`: the child that it has polled may get on already.
+    /// What the driver `key` of this group is to do. `has_woken`: it has called another one in this poll. `again`: the
+    /// child that it has polled may get on already.
     pub(crate) fn next_ready(
         &self,
         key: DriverKey,
         look: Look,
+        has_woken: bool,
         again: Option<NodeRef>,
         waker: &Waker,
     ) -> Next {
@@ -166,12 +179,16 @@ impl Node {
         if look != Look::Last
             && let Some(member) = crew.ready.pop_front()
         {
-            return Next::Poll(member, crew.owed());
+            let owed = crew.owed(1 + usize::from(has_woken));
+            return Next::Poll(member, owed);
         }
         crew.running -= 1;
-        if crew.lacks_driver() {
-            crew.scheduled += 1;
+        if crew.scheduled == 0 && !crew.ready.is_empty() {
+            crew.scheduled = 1;
             return Next::Yield;
+        }
+        if crew.ready.is_empty() && crew.ready.capacity() > QUEUE_KEPT {
+            crew.ready.shrink_to(QUEUE_KEPT);
         }
         if crew.parked.len() >= PARKED_MAX {
             return Next::Over(VecDeque::new());
@@ -194,7 +211,7 @@ pub(crate) fn forget_driver(group: &Node, key: DriverKey, running: bool) {
 /// Puts a child that may get on into its group's queue. One that has left its group has ended.
 pub(crate) fn enqueue(member: NodeRef) {
     let link = member.node().lock();
-    let Some((group, _)) = &link.parent else { return };
+    let Some(Place { parent: group, .. }) = &link.place else { return };
     let owed = group.node().lock().members().crew().push(Arc::clone(&member));
     let Owed::Nothing = owed else {
         let group = Arc::clone(group);

@@ -36,9 +36,11 @@ pub(super) const WOKEN: u32 = 1 << 14;
 pub(super) const WOKEN_BELOW: u32 = 1 << 15;
 /// A task that has come to a wait. Set by whoever polls it; never cleared.
 pub(super) const WAITED: u32 = 1 << 16;
+/// A child that does not keep its group open. Set and cleared under the lock of the group that it enters.
+pub(super) const BACKGROUND: u32 = 1 << 17;
 /// Polls that were given and not used are counted above the flags: a combinator with a budget of its own may use a
 /// poll for something else.
-const TRY: u32 = 1 << 17;
+const TRY: u32 = 1 << 18;
 /// A `run` that is not polled at all gets no more polls than this for its failures: in each, other code runs.
 pub(super) const DELIVERY_TRIES: u32 = 16;
 /// For a shield more is at stake: hundreds of futures that wake themselves may stand before it.

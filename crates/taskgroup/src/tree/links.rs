@@ -1,7 +1,7 @@
 //! Leaving a parent, moving to another one, and looking upwards.
 
 use super::member::{Hold, NodeRef, WakerSet, wake_all};
-use super::node::Node;
+use super::node::{Node, Place};
 use super::propagate::{cause_for, passes_to};
 use super::tally::Mark;
 use super::{ChildEnd, NodeKind};
@@ -33,12 +33,12 @@ fn detach_if(
     step: impl FnOnce(),
 ) -> Option<NodeRef> {
     let mut link = node.lock();
-    let (parent, slot) = link.parent.take_if(|(parent, _)| wanted(parent.node()))?;
+    let Place { parent, slot, mark } = link.place.take_if(|place| wanted(place.parent.node()))?;
     let mut inner = parent.node().lock();
     let (member, wakers) = match &mut inner.members {
         Some(members) => {
             if let Some(end) = end {
-                members.count_end(node, &link, slot, end);
+                members.count_end(node, &link, mark, end);
             }
             members.remove(slot)
         }
@@ -58,14 +58,13 @@ fn detach_if(
 /// runs meanwhile would be taken away from its host.
 pub(crate) fn rehome(node: &NodeRef, from: &Node, home: &NodeRef, hold: Hold) {
     let mut link = node.node().lock();
-    let Some((former, slot)) = link.parent.take_if(|(parent, _)| std::ptr::eq(parent.node(), from)) else {
-        return;
-    };
+    let from_there = link.place.take_if(|place| std::ptr::eq(place.parent.node(), from));
+    let Some(Place { parent: former, slot, mark }) = from_there else { return };
     let child = matches!(node.node().kind(), NodeKind::Task | NodeKind::Blocking);
     let mut spawned_at = None;
     let (member, wakers) = match &mut former.node().lock().members {
         Some(members) => {
-            if child && let Some(mark) = members.mark(slot) {
+            if child {
                 spawned_at = members.tally().handed_over(mark);
             }
             members.remove(slot)
@@ -74,10 +73,10 @@ pub(crate) fn rehome(node: &NodeRef, from: &Node, home: &NodeRef, hold: Hold) {
     };
     let mut inner = home.node().lock();
     let mark = spawned_at.map_or(Mark::NONE, |at| inner.members().tally().adopted(at));
-    let slot = home.node().insert(&mut inner, Arc::clone(node), hold, mark);
+    let slot = home.node().insert(&mut inner, Arc::clone(node), hold);
     let cause = inner.cause.clone();
     drop(inner);
-    link.parent = Some((Arc::clone(home), slot));
+    link.place = Some(Place { parent: Arc::clone(home), slot, mark });
     drop(link);
     wake_all(wakers);
     drop((former, member));

@@ -11,7 +11,7 @@ use super::crew::{Crew, DriverKey};
 use super::node::Inner;
 use super::tally::{Mark, Tally};
 use super::token::Waiters;
-use super::{ChildEnd, Node};
+use super::{ChildEnd, Node, NodeKind};
 use crate::sync::Arc;
 
 /// Whoever embeds a [`Node`].
@@ -100,6 +100,22 @@ pub(crate) enum Hold {
     Body,
 }
 
+impl Hold {
+    /// What a node does to the life of whatever it stands under: its kind tells, and of a child its flag.
+    #[inline]
+    pub(super) fn of(node: &Node) -> Self {
+        match node.kind() {
+            NodeKind::Task | NodeKind::Blocking if node.is_background() => Hold::Background,
+            NodeKind::Task | NodeKind::Blocking => Hold::Ordinary,
+            NodeKind::Group | NodeKind::Start => Hold::Nested,
+            NodeKind::Scope => Hold::Scope,
+            NodeKind::Shield => Hold::Shield,
+            NodeKind::Body => Hold::Body,
+            NodeKind::Token => unreachable!("tokens are kept apart"),
+        }
+    }
+}
+
 /// What is being done with a child at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Activity {
@@ -120,7 +136,7 @@ pub(crate) const BODY_SLOT: u32 = u32::MAX;
 /// Tokens and waiters count for nothing.
 #[derive(Default)]
 pub(crate) struct Members {
-    pub(super) slab: Slab<Entry>,
+    pub(super) slab: Slab<NodeRef>,
     pub(super) body: Option<NodeRef>,
     pub(super) ordinary: usize,
     pub(super) background: usize,
@@ -132,17 +148,12 @@ pub(crate) struct Members {
     pub(super) waiters: Waiters,
     /// Shields below that were woken and have not been polled since.
     pub(super) woken: Vec<NodeRef>,
+    /// Who waits for the end of a child, beside its handle.
+    pub(super) waits: WakerSet,
     /// The crew that polls a group's children.
     crew: Option<Box<Crew>>,
     /// A group's account of its children.
     pub(super) tally: Option<Box<Tally>>,
-}
-
-/// One member.
-pub(super) struct Entry {
-    pub(super) member: NodeRef,
-    pub(super) mark: Mark,
-    pub(super) hold: Hold,
 }
 
 impl Members {
@@ -163,23 +174,15 @@ impl Members {
         self.tally.get_or_insert_default()
     }
 
-    /// The child in this slot is about to be removed, for it has ended. `own`: what its own lock guards.
-    pub(super) fn count_end(&mut self, child: &Node, own: &Inner, slot: u32, end: ChildEnd) {
-        if let (Some(entry), Some(tally)) = (self.slab.get(slot as usize), &mut self.tally) {
-            tally.ended(child, own, entry.mark, end);
+    /// A child is about to be removed, for it has ended. `own`: what its own lock guards.
+    #[inline]
+    pub(super) fn count_end(&mut self, child: &Node, own: &Inner, mark: Mark, end: ChildEnd) {
+        if let Some(tally) = &mut self.tally {
+            tally.ended(child, own, mark, end);
         }
     }
 
-    pub(super) fn children(&self) -> impl Iterator<Item = &Entry> {
-        let entries = self.slab.iter().map(|(_, entry)| entry);
-        entries.filter(|entry| matches!(entry.hold, Hold::Ordinary | Hold::Background))
-    }
-
-    pub(super) fn mark(&self, slot: u32) -> Option<Mark> {
-        Some(self.slab.get(slot as usize)?.mark)
-    }
-
-    pub(super) fn insert(&mut self, member: NodeRef, hold: Hold, mark: Mark) -> u32 {
+    pub(super) fn insert(&mut self, member: NodeRef, hold: Hold) -> u32 {
         match hold {
             Hold::Ordinary => self.ordinary += 1,
             Hold::Background => self.background += 1,
@@ -192,9 +195,9 @@ impl Members {
         }
         if self.slab.capacity() == 0 {
             // Room for a handful at once: most groups are small, and growing step by step costs them most.
-            self.slab.reserve(8);
+            self.slab.reserve(16);
         }
-        let slot = self.slab.insert(Entry { member, mark, hold });
+        let slot = self.slab.insert(member);
         u32::try_from(slot).expect("fewer than 2^32 live members")
     }
 
@@ -204,10 +207,10 @@ impl Members {
         if slot == BODY_SLOT {
             return (self.body.take(), WakerSet::default());
         }
-        let Some(Entry { member, hold, .. }) = self.slab.try_remove(slot as usize) else {
+        let Some(member) = self.slab.try_remove(slot as usize) else {
             return (None, WakerSet::default());
         };
-        let emptied = match hold {
+        let emptied = match Hold::of(member.node()) {
             Hold::Ordinary => {
                 self.ordinary -= 1;
                 self.ordinary == 0
@@ -238,7 +241,7 @@ impl Members {
     pub(super) fn snapshot(&self) -> Vec<NodeRef> {
         let mut all = Vec::with_capacity(self.slab.len() + 1);
         all.extend(self.body.iter().cloned());
-        all.extend(self.slab.iter().map(|(_, entry)| Arc::clone(&entry.member)));
+        all.extend(self.slab.iter().map(|(_, member)| Arc::clone(member)));
         all
     }
 
@@ -250,8 +253,8 @@ impl Members {
     }
 
     pub(super) fn of(&self, wanted: Hold) -> Vec<NodeRef> {
-        let held = self.slab.iter().filter(|(_, entry)| entry.hold == wanted);
-        held.map(|(_, entry)| Arc::clone(&entry.member)).collect()
+        let members = self.slab.iter().map(|(_, member)| member);
+        members.filter(|member| Hold::of(member.node()) == wanted).cloned().collect()
     }
 }
 
@@ -311,7 +314,7 @@ impl WakerSet {
     }
 
     /// One more, whatever is there.
-    fn push(&mut self, waker: Waker) {
+    pub(super) fn push(&mut self, waker: Waker) {
         *self = match std::mem::take(self) {
             WakerSet::Empty => WakerSet::One(WaitKey::HOST, waker),
             WakerSet::One(key, other) => WakerSet::Many(vec![(key, other), (WaitKey::HOST, waker)]),

@@ -6,10 +6,10 @@ use std::task::Waker;
 
 use super::crew::{Owed, Placing};
 use super::flags::{
-    CANCELLED, CLOSED, COOPERATIVE, CUT, DELIVERY_TRIES, ENDING, FORCED, Flags, IN_UNCUT, PARENT, RUNNING,
-    UNDELIVERED, WAITED,
+    BACKGROUND, CANCELLED, CLOSED, COOPERATIVE, CUT, DELIVERY_TRIES, ENDING, FORCED, Flags, IN_UNCUT, PARENT,
+    RUNNING, UNDELIVERED, WAITED,
 };
-use super::member::{Hold, Members, NodeRef, WaitKey, wake};
+use super::member::{Hold, Members, NodeRef, WaitKey, WakerSet, wake};
 use super::stamp::stamp;
 use super::tally::Mark;
 use super::token::Waiters;
@@ -22,18 +22,27 @@ pub(crate) struct Node {
     kind: NodeKind,
     flags: Flags,
     location: &'static Location<'static>,
-    name: Option<Cow<'static, str>>,
+    /// Boxed: most have none.
+    name: Option<Box<Cow<'static, str>>>,
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 pub(super) struct Inner {
-    /// Where this node stands: its parent, and its slot among the parent's members.
-    pub(super) parent: Option<(NodeRef, u32)>,
+    /// Where this node stands.
+    pub(super) place: Option<Place>,
     pub(super) cause: Option<CancelCause>,
-    /// Wakes whoever polls this region, so that it can be cut.
+    /// Wakes whoever polls this region, so that it can be cut. A child is woken through its own state: here it has
+    /// the waker of whoever awaits its handle.
     waker: Option<Waker>,
     pub(super) members: Option<Box<Members>>,
+}
+
+/// Where a node stands: under whom, in which slot of its members, and when it came there.
+pub(super) struct Place {
+    pub(super) parent: NodeRef,
+    pub(super) slot: u32,
+    pub(super) mark: Mark,
 }
 
 impl Inner {
@@ -71,6 +80,7 @@ impl Node {
         location: &'static Location<'static>,
     ) -> Self {
         let (flags, inner) = (Flags::default(), Mutex::new(Inner::default()));
+        let name = name.map(Box::new);
         Self { id, kind, flags, location, name, inner }
     }
 
@@ -84,7 +94,7 @@ impl Node {
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.name.as_deref().map(|name| &**name)
     }
 
     pub(crate) fn location(&self) -> &'static Location<'static> {
@@ -92,7 +102,12 @@ impl Node {
     }
 
     pub(crate) fn info(&self) -> NodeInfo {
-        NodeInfo { kind: self.kind, id: self.id, name: self.name.clone(), location: self.location }
+        NodeInfo {
+            kind: self.kind,
+            id: self.id,
+            name: self.name.as_deref().cloned(),
+            location: self.location,
+        }
     }
 
     pub(crate) fn fields(&self) -> Fields<'_> {
@@ -193,11 +208,22 @@ impl Node {
         self.has(PARENT)
     }
 
-    pub(super) fn insert(&self, inner: &mut Inner, member: NodeRef, hold: Hold, mark: Mark) -> u32 {
+    pub(super) fn insert(&self, inner: &mut Inner, member: NodeRef, hold: Hold) -> u32 {
         if !self.has(PARENT) {
             self.flags.set(PARENT);
         }
-        inner.members().insert(member, hold, mark)
+        let flags = &member.node().flags;
+        match (hold, flags.has(BACKGROUND)) {
+            (Hold::Background, false) => flags.set(BACKGROUND),
+            (Hold::Ordinary, true) => flags.clear(BACKGROUND),
+            _ => {}
+        }
+        inner.members().insert(member, hold)
+    }
+
+    #[inline]
+    pub(super) fn is_background(&self) -> bool {
+        self.has(BACKGROUND)
     }
 
     pub(crate) fn set_running(&self) {
@@ -306,7 +332,46 @@ impl Node {
         };
         inner.cause = Some(cause.clone());
         self.flags.set(CANCELLED);
-        Some(Marked { waker: inner.waker.take(), first: true, cause, members, waiters })
+        let waker = if self.is_child() { None } else { inner.waker.take() };
+        Some(Marked { waker, first: true, cause, members, waiters })
+    }
+
+    fn is_child(&self) -> bool {
+        matches!(self.kind, NodeKind::Task | NodeKind::Blocking)
+    }
+
+    /// Registers a waker, to be woken when this child has ended. The one that it replaces must be dropped outside
+    /// every lock.
+    #[must_use]
+    pub(crate) fn add_waiter(&self, key: WaitKey, waker: &Waker) -> Option<Waker> {
+        let mut inner = self.lock();
+        if key != WaitKey::HANDLE {
+            return inner.members().waits.add(key, waker);
+        }
+        match &inner.waker {
+            Some(stored) if stored.will_wake(waker) => None,
+            _ => inner.waker.replace(waker.clone()),
+        }
+    }
+
+    /// A wait for the end of this child was given up: its waker goes.
+    #[must_use]
+    pub(crate) fn remove_waiter(&self, key: WaitKey) -> Option<Waker> {
+        let mut inner = self.lock();
+        match key {
+            WaitKey::HANDLE => inner.waker.take(),
+            _ => inner.members.as_mut()?.waits.remove(key),
+        }
+    }
+
+    /// Takes out whoever waits for the end of this child.
+    #[must_use]
+    pub(crate) fn take_waiters(&self) -> WakerSet {
+        let mut inner = self.lock();
+        let members = inner.members.as_mut();
+        let mut waits = members.map_or_else(WakerSet::default, |members| std::mem::take(&mut members.waits));
+        inner.waker.take().into_iter().for_each(|waker| waits.push(waker));
+        waits
     }
 
     /// What stands under this node, without the tokens.
@@ -337,10 +402,10 @@ impl Node {
             at = at.max(1) - 1;
         }
         while at < members.slab.capacity() {
-            if let Some(entry) = members.slab.get(at)
-                && (!group || entry.hold == Hold::Nested)
+            if let Some(member) = members.slab.get(at)
+                && (!group || Hold::of(member.node()) == Hold::Nested)
             {
-                return Some((Arc::clone(&entry.member), at + 1 + usize::from(group)));
+                return Some((Arc::clone(member), at + 1 + usize::from(group)));
             }
             at += 1;
         }
@@ -426,11 +491,11 @@ impl Node {
     }
 
     pub(crate) fn parent(&self) -> Option<NodeRef> {
-        self.lock().parent.as_ref().map(|(parent, _)| Arc::clone(parent))
+        self.lock().place.as_ref().map(|place| Arc::clone(&place.parent))
     }
 
     pub(super) fn stands_under(&self, region: &Node) -> bool {
-        self.lock().parent.as_ref().is_some_and(|(parent, _)| std::ptr::eq(parent.node(), region))
+        self.lock().place.as_ref().is_some_and(|place| std::ptr::eq(place.parent.node(), region))
     }
 
     /// Puts `child` under this node unless it is cancelled or closed (R5). What its crew is then owed must be
@@ -448,7 +513,9 @@ impl Node {
         if let Some(cause) = this.node().refusal(&inner, hold) {
             return Err(cause);
         }
-        let mark = inner.members().tally().spawned(now);
+        let members = inner.members();
+        let slot = members.slab.vacant_key();
+        let mark = members.tally().spawned(now, slot);
         let owed = match placing {
             Placing::Queued { breadth } => inner.members().crew_of(breadth).push(Arc::clone(&child)),
             Placing::Later { breadth } => {
@@ -457,9 +524,9 @@ impl Node {
             }
             Placing::Elsewhere => Owed::Nothing,
         };
-        let slot = this.node().insert(&mut inner, entry, hold, mark);
+        let slot = this.node().insert(&mut inner, entry, hold);
         drop(inner);
-        link.parent = Some((this, slot));
+        link.place = Some(Place { parent: this, slot, mark });
         Ok(owed)
     }
 
@@ -467,10 +534,10 @@ impl Node {
     pub(crate) fn adopt(this: &NodeRef, child: &NodeRef, hold: Hold) -> Option<CancelCause> {
         let mut link = child.node().lock();
         let mut inner = this.node().lock();
-        let slot = this.node().insert(&mut inner, Arc::clone(child), hold, Mark::NONE);
+        let slot = this.node().insert(&mut inner, Arc::clone(child), hold);
         let cause = inner.cause.clone();
         drop(inner);
-        link.parent = Some((Arc::clone(this), slot));
+        link.place = Some(Place { parent: Arc::clone(this), slot, mark: Mark::NONE });
         cause
     }
 }
@@ -478,10 +545,10 @@ impl Node {
 impl Drop for Inner {
     /// A chain of parents that nobody else holds is let go link by link (R18).
     fn drop(&mut self) {
-        let mut next = self.parent.take().map(|(parent, _)| parent);
+        let mut next = self.place.take().map(|place| place.parent);
         while let Some(mut parent) = next {
             let Some(last) = Arc::get_mut(&mut parent) else { return };
-            next = last.node().lock().parent.take().map(|(parent, _)| parent);
+            next = last.node().lock().place.take().map(|place| place.parent);
         }
     }
 }

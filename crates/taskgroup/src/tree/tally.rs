@@ -79,15 +79,19 @@ impl Counts {
     }
 }
 
+/// The slot of a recorded child that was left to an enclosing group.
+const GONE: usize = usize::MAX;
+
 enum Slot {
-    Running(Instant),
+    /// Since when, and its slot among the members.
+    Running(Instant, usize),
     Ended(ChildRecord),
 }
 
 impl Slot {
     fn spawned_at(&self) -> Instant {
         match self {
-            Slot::Running(at) => *at,
+            Slot::Running(at, _) => *at,
             Slot::Ended(record) => record.spawned_at,
         }
     }
@@ -145,7 +149,7 @@ impl Default for Tally {
 
 impl Tally {
     /// A child enters the books.
-    pub(super) fn spawned(&mut self, at: Instant) -> Mark {
+    pub(super) fn spawned(&mut self, at: Instant, slot: usize) -> Mark {
         self.counts.spawned += 1;
         let times = self.times.get_or_insert_with(|| Times::begin(at));
         // Most spawns of a burst share a reading.
@@ -153,19 +157,19 @@ impl Tally {
             times.advance(at);
         }
         if self.first.len() < self.records_max {
-            return self.reserve_record(at);
+            return self.reserve_record(at, slot);
         }
         Mark(times.tenths)
     }
 
-    fn reserve_record(&mut self, at: Instant) -> Mark {
+    fn reserve_record(&mut self, at: Instant, slot: usize) -> Mark {
         let number = self.first.len();
         if number == self.first.capacity() {
             // Most groups are small.
             let room = if number == 0 { FIRST_ROOM } else { self.records_max - number };
             self.first.reserve_exact(room.min(4 * FIRST_ROOM).min(self.records_max - number));
         }
-        self.first.push(Slot::Running(at));
+        self.first.push(Slot::Running(at, slot));
         Mark(number as u32 | Mark::RECORDED)
     }
 
@@ -178,7 +182,11 @@ impl Tally {
     /// A child is left to an enclosing group. Returns when it was spawned.
     pub(super) fn handed_over(&mut self, mark: Mark) -> Option<Instant> {
         self.counts.handed_over += 1;
-        self.spawned_at(mark)
+        let spawned_at = self.spawned_at(mark)?;
+        if let Some(number) = mark.record() {
+            self.first[number] = Slot::Running(spawned_at, GONE);
+        }
+        Some(spawned_at)
     }
 
     fn spawned_at(&self, mark: Mark) -> Option<Instant> {
@@ -228,7 +236,7 @@ impl Tally {
     }
 
     fn born_cancelled(&mut self, child: &Node, at: Instant, cause: &CancelCause) {
-        let mark = self.spawned(at);
+        let mark = self.spawned(at, GONE);
         let end = ChildEnd::Cancelled(CancelEnd::NeverStarted);
         self.counts.add(end, true);
         if let Some(number) = mark.record() {
@@ -279,13 +287,12 @@ impl Node {
             account.records.extend(tally.forced.iter().cloned());
             account.records.extend(tally.first.iter().filter_map(|slot| match slot {
                 Slot::Ended(record) => Some(record.clone()),
-                Slot::Running(_) => None,
+                Slot::Running(..) => None,
             }));
-            for entry in members.children() {
-                if let Some(number) = entry.mark.record() {
-                    live.push((NodeRef::clone(&entry.member), tally.first[number].spawned_at()));
-                }
-            }
+            live.extend(tally.first.iter().filter_map(|slot| match slot {
+                Slot::Running(at, slot) => Some((NodeRef::clone(members.slab.get(*slot)?), *at)),
+                Slot::Ended(_) => None,
+            }));
         }
         // A child's own lock comes before its group's.
         let records = live.into_iter().map(|(member, spawned_at)| ChildRecord {
@@ -305,10 +312,9 @@ impl Node {
     /// When this child was spawned: exactly, or to the tenth of a second.
     pub(super) fn spawned_at(&self) -> Option<Instant> {
         let own = self.lock();
-        let (parent, slot) = own.parent.as_ref()?;
-        let inner = parent.node().lock();
-        let members = inner.members.as_ref()?;
-        members.tally.as_ref()?.spawned_at(members.mark(*slot)?)
+        let place = own.place.as_ref()?;
+        let inner = place.parent.node().lock();
+        inner.members.as_ref()?.tally.as_ref()?.spawned_at(place.mark)
     }
 
     /// Since when this child has been polled, if it was cancelled already when that poll began.

@@ -40,6 +40,8 @@ use super::flags::{ABANDONED, TOKENS};
 use super::member::{Member, NodeRef, wake};
 #[cfg(feature = "tokio-util")]
 use super::mirror;
+use super::node::Place;
+use super::tally::Mark;
 use super::{CancelCause, Node, NodeKind};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
@@ -124,7 +126,8 @@ fn put_under(parent: NodeRef, child: &NodeRef) -> Result<(), CancelCause> {
     parent.node().flags().set(TOKENS);
     let slot = inner.members().tokens.insert(Arc::clone(child));
     drop(inner);
-    link.parent = Some((parent, u32::try_from(slot).expect("fewer than 2^32 live tokens")));
+    let slot = u32::try_from(slot).expect("fewer than 2^32 live tokens");
+    link.place = Some(Place { parent, slot, mark: Mark::NONE });
     Ok(())
 }
 
@@ -144,7 +147,7 @@ fn abandon(token: NodeRef) {
 /// out next.
 fn take_out(token: &Node, wanted: impl FnOnce(&Node) -> bool) -> Option<NodeRef> {
     let mut link = token.lock();
-    let (parent, slot) = link.parent.take_if(|(parent, _)| wanted(parent.node()))?;
+    let Place { parent, slot, .. } = link.place.take_if(|place| wanted(place.parent.node()))?;
     let mut inner = parent.node().lock();
     let tokens = &mut inner.members().tokens;
     let member = tokens.try_remove(slot as usize);
