@@ -13,8 +13,8 @@ use taskgroup::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::anyio_taskgroups::{LONG, Steps, hosted, nothing_is_pending, sleeper};
-use super::support::Alive;
+use super::anyio_taskgroups::{LONG, hosted, nothing_is_pending, sleeper};
+use super::support::{Alive, Steps};
 
 const SECOND: Duration = Duration::from_secs(1);
 
