@@ -23,6 +23,8 @@ mod current;
 mod drain;
 mod flags;
 mod links;
+#[cfg(all(test, taskgroup_loom))]
+pub(crate) mod loom_support;
 mod member;
 #[cfg(feature = "tokio-util")]
 mod mirror;
