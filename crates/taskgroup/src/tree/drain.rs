@@ -70,6 +70,7 @@ pub(crate) fn frozen_step(region: &Node, waker: &Waker, polled: bool) -> Frozen 
             // For a shield that is dropped, or polled, elsewhere: whatever it stood in tells. The outermost is
             // asked first: what leaves meanwhile leaves from the inside outwards.
             inside.places().for_each(|place| place.watch_nested(waker));
+            walk.shield = inside.is_last_there();
         }
         if walk.is_settled(noted) {
             return Frozen::Wait(None);
@@ -110,6 +111,13 @@ impl<'a> Inside<'a> {
         None
     }
 
+    /// Whether the node that was given last still stands where it was found. Asked after a waker was left there: if
+    /// it does, its leaving takes that waker; if it has left before, nobody would.
+    fn is_last_there(&self) -> bool {
+        let (Some(last), Some(place)) = (&self.last, self.places().next_back()) else { return false };
+        last.node().stands_under(place)
+    }
+
     /// What the node that was given last stands in, the outermost first.
     fn places(&self) -> impl DoubleEndedIterator<Item = &Node> {
         self.places.iter().map(|(place, _)| place.as_ref().map_or(self.region, |place| place.node()))
@@ -127,14 +135,12 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Looks at one node. True: it is the first shield that is waited for.
+    /// Looks at one node. True: it is a shield that has to be waited for, and none has been found before.
     fn visit(&mut self, member: &NodeRef) -> bool {
         let node = member.node();
         match node.kind() {
             NodeKind::Shield => {
-                let first = !self.shield && shield::is_awaited(node);
-                self.shield |= first;
-                return first;
+                return !self.shield && shield::is_awaited(node);
             }
             NodeKind::Group => {
                 if node.is_deliverable() {
@@ -204,7 +210,9 @@ pub(crate) fn is_busy(group: &NodeRef, waker: &Waker) -> bool {
             if let Some(place) = inside.places().next_back() {
                 place.watch_nested(waker);
             }
-            return true;
+            if inside.is_last_there() {
+                return true;
+            }
         }
     }
     false

@@ -25,6 +25,8 @@ mod flags;
 mod links;
 #[cfg(all(test, taskgroup_loom))]
 pub(crate) mod loom_support;
+#[cfg(all(test, taskgroup_loom))]
+mod loom_tests;
 mod member;
 #[cfg(feature = "tokio-util")]
 mod mirror;
