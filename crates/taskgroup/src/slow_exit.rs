@@ -10,14 +10,15 @@
 //!    the next after twice that time more, then four times, and so on.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Context;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::lost;
 use crate::timer::{Purpose, Timer};
+use crate::trace::{self, Fields, HeldUp};
 use crate::tree::{self, NodeInfo, NodeRef, Straggler, Stragglers};
 
 /// How long an exit may take where nothing else is said. On a runtime without a clock a timer panics, which is
@@ -86,55 +87,33 @@ fn log(region: &NodeRef) {
     let Stragglers { listed, more } = tree::stragglers(region, LINES_MAX);
     let what = region.node().info();
     for straggler in &listed {
-        guarded(|| tell_of(straggler, &what));
+        tell_of(straggler, &what);
     }
     if listed.is_empty() {
         let waited = region.node().cause().map_or(Duration::ZERO, |cause| cause.at().elapsed());
-        guarded(|| {
-            tell(format_args!("{what} has not ended {waited:.1?} after its cancel, with no task left in it"))
-        });
+        tell(format_args!("{what} has not ended {waited:.1?} after its cancel, with no task left in it"));
     }
     if more > 0 {
-        guarded(|| tell(format_args!("{more} more hold up the exit of {what}")));
+        tell(format_args!("{more} more hold up the exit of {what}"));
     }
-}
-
-/// A subscriber that panics, or a closed standard error, must not keep anybody from being ended.
-fn guarded(tell: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(tell));
 }
 
 fn tell_of(straggler: &Straggler, region: &NodeInfo) {
-    #[cfg(feature = "tracing")]
-    if tracing::enabled!(target: "taskgroup", tracing::Level::WARN) {
-        tracing::warn!(
-            target: "taskgroup",
-            name = straggler.name(),
-            id = straggler.id().as_u64(),
-            location = %straggler.location(),
-            path = straggler.path(),
-            age = straggler.age().map(tracing::field::debug),
-            state = %straggler.doing(),
-            since_cancel = straggler.since_cancel().map(tracing::field::debug),
-            group = %region,
-            "{} holds up the exit of {region}: {}",
-            straggler.info(),
-            straggler.doing(),
-        );
-        return;
+    let held_up = HeldUp {
+        by: Fields { path: Some(straggler.path()), ..straggler.info().fields() },
+        age: straggler.age(),
+        state: &straggler.doing(),
+        since_cancel: straggler.since_cancel(),
+        exit_of: region,
+    };
+    let (info, doing) = (straggler.info(), straggler.doing());
+    if !trace::held_up(&held_up, format_args!("{info} holds up the exit of {region}: {doing}")) {
+        lost::write_line(format_args!("the exit of {region} is held up by {straggler}"));
     }
-    write_line(format_args!("the exit of {region} is held up by {straggler}"));
 }
 
 fn tell(what: fmt::Arguments<'_>) {
-    #[cfg(feature = "tracing")]
-    if tracing::enabled!(target: "taskgroup", tracing::Level::WARN) {
-        tracing::warn!(target: "taskgroup", "{what}");
-        return;
+    if !trace::slow_exit(what) {
+        lost::write_line(what);
     }
-    write_line(what);
-}
-
-fn write_line(what: fmt::Arguments<'_>) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("taskgroup: {what}\n"));
 }

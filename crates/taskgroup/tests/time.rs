@@ -43,7 +43,7 @@ async fn a_timeout_waits_for_the_groups_inside() {
         let group = Group::new();
         group.spawn(async move {
             shield(sleep(3 * SECOND)).await;
-            inner.note("shielded part done");
+            inner.mark("shielded part done");
             pending::<()>().await;
             Ok(())
         });
@@ -52,7 +52,7 @@ async fn a_timeout_waits_for_the_groups_inside() {
     .await;
     assert!(result.is_err());
     assert_eq!(began.elapsed(), 3 * SECOND);
-    assert_eq!(steps.all(), ["shielded part done"]);
+    assert_eq!(steps.seen(), ["shielded part done"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +114,7 @@ async fn somebody_elses_cancel_is_not_reported_as_elapsed() {
     let group = Group::new();
     let task = group.spawn(async move {
         let result = timeout(SECOND, pending::<()>()).await;
-        noted.note("came back");
+        noted.mark("came back");
         drop(result);
         Ok(())
     });
@@ -128,7 +128,7 @@ async fn somebody_elses_cancel_is_not_reported_as_elapsed() {
         .unwrap();
     let error = task.into_result().unwrap_err();
     assert!(matches!(error.reason().unwrap().root().reason(), CancelReason::Requested(None)));
-    assert_eq!(steps.all(), [""; 0]);
+    assert_eq!(steps.seen(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,13 +165,13 @@ async fn a_scope_cancelled_before_its_entry_is_cut_at_its_first_wait() {
     let steps = Steps::default();
     let result = scope
         .run(async {
-            steps.note("begun");
+            steps.mark("begun");
             checkpoint().await;
-            steps.note("past the checkpoint");
+            steps.mark("past the checkpoint");
         })
         .await;
     assert!(result.is_err());
-    assert_eq!(steps.all(), ["begun"]);
+    assert_eq!(steps.seen(), ["begun"]);
     let scope = CancelScope::new();
     scope.handle().cancel();
     assert_eq!(scope.run(async { 5 }).await.unwrap(), 5);
@@ -236,16 +236,16 @@ async fn a_shield_completes_and_the_code_after_it_is_cut() {
     let noted = steps.clone();
     let task = group.spawn(async move {
         shield(sleep(SECOND)).await;
-        noted.note("after the first");
+        noted.mark("after the first");
         assert!(is_cancelled());
         shield(async {
             assert!(!is_cancelled());
             sleep(SECOND).await
         })
         .await;
-        noted.note("after the second");
+        noted.mark("after the second");
         checkpoint().await;
-        noted.note("never");
+        noted.mark("never");
         Ok(())
     });
     let began = Instant::now();
@@ -258,7 +258,7 @@ async fn a_shield_completes_and_the_code_after_it_is_cut() {
         .await
         .unwrap();
     assert_eq!(began.elapsed(), 2 * SECOND);
-    assert_eq!(steps.all(), ["after the first", "after the second"]);
+    assert_eq!(steps.seen(), ["after the first", "after the second"]);
     assert!(task.into_result().unwrap_err().is_cancelled());
 }
 
@@ -273,21 +273,21 @@ async fn a_shield_in_the_body_and_in_nested_groups_completes() {
                 inner
                     .run(async {
                         shield(sleep(4 * SECOND)).await;
-                        steps.note("shield done");
+                        steps.mark("shield done");
                         sleep(SECOND).await;
-                        steps.note("never");
+                        steps.mark("never");
                         Ok(())
                     })
                     .await
                     .ok();
-                steps.note("never either");
+                steps.mark("never either");
                 Ok(())
             })
             .await
     })
     .await;
     assert!(result.is_err());
-    assert_eq!(steps.all(), ["shield done"]);
+    assert_eq!(steps.seen(), ["shield done"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,9 +298,9 @@ async fn a_bounded_shield_gives_elapsed_in_a_cancelled_region() {
     group.spawn(async move {
         let result = shield_for(2 * SECOND, pending::<()>()).await;
         assert!(result.is_err());
-        noted.note("elapsed");
+        noted.mark("elapsed");
         sleep(SECOND).await;
-        noted.note("never");
+        noted.mark("never");
         Ok(())
     });
     let began = Instant::now();
@@ -313,7 +313,7 @@ async fn a_bounded_shield_gives_elapsed_in_a_cancelled_region() {
         .await
         .unwrap();
     assert_eq!(began.elapsed(), 2 * SECOND);
-    assert_eq!(steps.all(), ["elapsed"]);
+    assert_eq!(steps.seen(), ["elapsed"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -384,7 +384,7 @@ async fn cleanup_runs_after_success_failure_panic_and_cancel() {
         let steps = steps.clone();
         async move |how: Ending| {
             sleep(SECOND).await;
-            steps.note(match how {
+            steps.mark(match how {
                 Ending::Succeeded => "succeeded",
                 Ending::Failed => "failed",
                 Ending::Panicked => "panicked",
@@ -401,7 +401,7 @@ async fn cleanup_runs_after_success_failure_panic_and_cancel() {
     assert_eq!(error.first().unwrap().panic().unwrap().message(), Some("oh"));
     let cut = timeout(SECOND, finally(pending::<Result<(), &str>>(), clean(&steps))).await;
     assert!(cut.is_err());
-    assert_eq!(steps.all(), ["succeeded", "failed", "panicked", "cancelled"]);
+    assert_eq!(steps.seen(), ["succeeded", "failed", "panicked", "cancelled"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -437,7 +437,7 @@ async fn a_cooperative_task_is_asked_and_ends_by_itself() {
             Ok(7)
         });
         assert_eq!(inner.run(async { Ok(child.await.unwrap()) }).await.unwrap(), 7);
-        noted.note("ended by itself");
+        noted.mark("ended by itself");
         Ok(rounds)
     });
     group
@@ -449,7 +449,7 @@ async fn a_cooperative_task_is_asked_and_ends_by_itself() {
         .await
         .unwrap();
     assert_eq!(task.into_result().unwrap(), 3);
-    assert_eq!(steps.all(), ["ended by itself"]);
+    assert_eq!(steps.seen(), ["ended by itself"]);
 }
 
 #[tokio::test(start_paused = true)]

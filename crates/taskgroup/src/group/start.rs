@@ -355,38 +355,23 @@ mod loom_tests {
 
     use super::*;
     use crate::tree::Turn;
-
-    struct Plain(Node);
-
-    impl Member for Plain {
-        fn node(&self) -> &Node {
-            &self.0
-        }
-
-        fn as_any(&self) -> &dyn Any {
-            self
-        }
-    }
-
-    fn node(kind: NodeKind) -> Node {
-        Node::new(kind, None, std::panic::Location::caller())
-    }
+    use crate::tree::loom_support::{cancel, plain};
 
     /// `ready`, or the child's end, on one thread; the starter's cancel, and the wait for the start to be
     /// resolved, on another. Whatever comes first, the frozen region is let go.
     fn resolve_against_cancel(seen: &'static [AtomicBool; 2], resolve: fn(Arc<Shared<u8, ()>>)) {
         loom::model(move || {
-            let region: NodeRef = Arc::new(Plain(node(NodeKind::Body)));
-            let child: NodeRef = Arc::new(Plain(node(NodeKind::Task)));
+            let region = plain(NodeKind::Body);
+            let child = plain(NodeKind::Task);
             let state = State { progress: Progress::Waiting, waker: None, link: None, ended: false };
             let shared = Arc::new(Shared::<u8, ()> { state: Mutex::new(state) });
             let resolver = thread::spawn({
                 let shared = Arc::clone(&shared);
                 move || resolve(shared)
             });
-            link(&region, &shared, node(NodeKind::Start), Arc::clone(&child));
-            let cause = CancelCause::new(CancelReason::Requested(None), region.node().info());
-            tree::cancel(&region, cause);
+            let start = Node::new(NodeKind::Start, None, std::panic::Location::caller());
+            link(&region, &shared, start, Arc::clone(&child));
+            cancel(&region);
             block_on(std::future::poll_fn(|cx| {
                 match tree::turn(region.node(), cx, false, |_| Poll::<()>::Pending) {
                     Turn::Cut => Poll::Ready(()),

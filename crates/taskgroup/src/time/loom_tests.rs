@@ -1,6 +1,5 @@
 //! Every order of a cancel, or a reschedule, and the polls of a region that it meets.
 
-use std::any::Any;
 use std::future::{Future, pending, poll_fn};
 use std::panic::Location;
 use std::pin::Pin;
@@ -15,28 +14,9 @@ use tokio::time::Instant;
 use super::core::Core;
 use super::shield;
 use crate::sync::Arc;
-use crate::tree::{self, CancelCause, CancelReason, Member, Node, NodeKind, NodeRef, Turn};
+use crate::tree::loom_support::{cancel, plain};
+use crate::tree::{self, Member, NodeKind, NodeRef, Turn};
 use crate::{CancelScope, ScopeHandle};
-
-struct Plain(Node);
-
-impl Member for Plain {
-    fn node(&self) -> &Node {
-        &self.0
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
-fn task() -> NodeRef {
-    Arc::new(Plain(Node::new(NodeKind::Body, None, Location::caller())))
-}
-
-fn cancel(node: &NodeRef) {
-    tree::cancel(node, CancelCause::new(CancelReason::Requested(None), node.node().info()));
-}
 
 /// Pending once, and woken at once.
 async fn wait_once() {
@@ -74,7 +54,7 @@ fn assert_all(seen: &[AtomicBool]) {
 fn loom_shield_against_cancel() {
     static SEEN: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
     loom::model(|| {
-        let node = task();
+        let node = plain(NodeKind::Body);
         let canceller = thread::spawn({
             let node = NodeRef::clone(&node);
             move || cancel(&node)
@@ -108,7 +88,7 @@ fn loom_scope_cancel_against_host_cancel() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(|| {
-        let node = task();
+        let node = plain(NodeKind::Body);
         let scope = CancelScope::new();
         let handle: ScopeHandle = scope.handle();
         let canceller = thread::spawn({

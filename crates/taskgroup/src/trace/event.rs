@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::Level;
 use tracing::field::{debug, display};
 
-use super::{Fields, guarded};
+use super::{Fields, HeldUp, guarded};
 
 macro_rules! event {
     ($level:ident, $fields:expr, $($message:tt)+) => {{
@@ -55,6 +55,34 @@ pub(crate) fn lost(fields: &Fields<'_>, what: fmt::Arguments<'_>) -> bool {
     let wanted = enabled!(ERROR);
     if wanted {
         event!(ERROR, fields, "{what}");
+    }
+    wanted
+}
+
+/// Somebody holds up an exit, of which nobody is told otherwise. False: nobody listens.
+#[must_use]
+pub(crate) fn held_up(held_up: &HeldUp<'_>, what: fmt::Arguments<'_>) -> bool {
+    let wanted = enabled!(WARN);
+    if wanted {
+        let HeldUp { by, age, state, since_cancel, exit_of } = *held_up;
+        let Fields { name, id, location, path, .. } = by;
+        let (location, state, group) = (location.map(display), display(state), display(exit_of));
+        let (age, since_cancel) = (age.map(debug), since_cancel.map(debug));
+        let _ = guarded(|| {
+            tracing::event!(
+                target: "taskgroup", Level::WARN, name, id, location, path, age, state, since_cancel, group, "{what}"
+            );
+        });
+    }
+    wanted
+}
+
+/// What there is to say of a slow exit beside who holds it up. False: nobody listens.
+#[must_use]
+pub(crate) fn slow_exit(what: fmt::Arguments<'_>) -> bool {
+    let wanted = enabled!(WARN);
+    if wanted {
+        event!(WARN, &Fields::default(), "{what}");
     }
     wanted
 }

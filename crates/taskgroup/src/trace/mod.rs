@@ -15,7 +15,9 @@
 //! 3. A subscriber may panic: that ends nobody and keeps nobody from ending.
 //! 4. No subscriber is called under a lock of ours.
 
+use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
 #[cfg(feature = "tracing")]
 mod event;
@@ -26,11 +28,11 @@ mod span;
 
 #[cfg(feature = "tracing")]
 pub(crate) use self::{
-    event::{cancelled, failed, grace_ended, lost, wants_failed},
+    event::{cancelled, failed, grace_ended, held_up, lost, slow_exit, wants_failed},
     span::{Entered, Span},
 };
 #[cfg(not(feature = "tracing"))]
-pub(crate) use off::{Entered, Span, cancelled, failed, grace_ended, lost, wants_failed};
+pub(crate) use off::{Entered, Span, cancelled, failed, grace_ended, held_up, lost, slow_exit, wants_failed};
 
 /// What events say in fields. What is `None` is left out.
 #[derive(Clone, Copy, Default)]
@@ -42,6 +44,18 @@ pub(crate) struct Fields<'a> {
     pub(crate) group: Option<u64>,
     pub(crate) path: Option<&'a str>,
     pub(crate) error: Option<&'a str>,
+}
+
+/// What the event of an exit that is held up says in fields, beside who does it.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "there is nobody to read them"))]
+pub(crate) struct HeldUp<'a> {
+    /// Its `group` is not said: `exit_of` is.
+    pub(crate) by: Fields<'a>,
+    pub(crate) age: Option<Duration>,
+    pub(crate) state: &'a dyn fmt::Display,
+    pub(crate) since_cancel: Option<Duration>,
+    pub(crate) exit_of: &'a dyn fmt::Display,
 }
 
 /// Calls a subscriber. `None`: it panicked, and the panic hook has told of that.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Fields;
+use super::{Fields, HeldUp};
 
 #[derive(Default)]
 pub(crate) struct Span(());
@@ -47,5 +47,15 @@ pub(crate) fn grace_ended(_kind: &str, _fields: &Fields<'_>, _waited: Option<Dur
 
 #[must_use]
 pub(crate) fn lost(_fields: &Fields<'_>, _what: fmt::Arguments<'_>) -> bool {
+    false
+}
+
+#[must_use]
+pub(crate) fn held_up(_held_up: &HeldUp<'_>, _what: fmt::Arguments<'_>) -> bool {
+    false
+}
+
+#[must_use]
+pub(crate) fn slow_exit(_what: fmt::Arguments<'_>) -> bool {
     false
 }

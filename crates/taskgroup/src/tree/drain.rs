@@ -64,28 +64,64 @@ pub(crate) fn frozen_step(region: &Node, waker: &Waker, polled: bool) -> Frozen 
     }
     let mut walk =
         Walk { waker, shield: false, busy: false, deliverable: vec![], overdue: vec![], ends: None };
-    let mut stack: Vec<(Option<NodeRef>, usize)> = vec![(None, 0)];
-    while let Some((place, cursor)) = stack.last_mut() {
-        let node = place.as_ref().map_or(region, |member| member.node());
-        let Some((member, next)) = node.next_inside(*cursor) else {
-            stack.pop();
-            continue;
-        };
-        *cursor = next;
-        if walk.visit(&member) {
-            // For a shield that is dropped, or polled, elsewhere: whatever it stood in tells.
-            for (place, _) in &stack {
-                place.as_ref().map_or(region, |member| member.node()).watch_nested(waker);
-            }
+    let mut inside = Inside::of(region);
+    while let Some(member) = inside.next() {
+        if walk.visit(member) {
+            // For a shield that is dropped, or polled, elsewhere: whatever it stood in tells. The outermost is
+            // asked first: what leaves meanwhile leaves from the inside outwards.
+            inside.places().for_each(|place| place.watch_nested(waker));
+            walk.shield = inside.is_last_there();
         }
         if walk.is_settled(noted) {
             return Frozen::Wait(None);
         }
-        if matches!(member.node().kind(), NodeKind::Group | NodeKind::Body | NodeKind::Scope) {
-            stack.push((Some(member), 0));
-        }
     }
     walk.result()
+}
+
+/// Goes through all that is inside a region, depth first, and not into tasks and shields.
+struct Inside<'a> {
+    region: &'a Node,
+    /// The nodes that the walk stands in, the region (`None`) first, and how far it has come in each.
+    places: Vec<(Option<NodeRef>, usize)>,
+    /// What was given last: the walk goes into it next.
+    last: Option<NodeRef>,
+}
+
+impl<'a> Inside<'a> {
+    fn of(region: &'a Node) -> Self {
+        Self { region, places: vec![(None, 0)], last: None }
+    }
+
+    /// The next node; it lends it, for a walk through many should not count references.
+    fn next(&mut self) -> Option<&NodeRef> {
+        if let Some(last) = self.last.take()
+            && matches!(last.node().kind(), NodeKind::Group | NodeKind::Body | NodeKind::Scope)
+        {
+            self.places.push((Some(last), 0));
+        }
+        while let Some((place, cursor)) = self.places.last_mut() {
+            let node = place.as_ref().map_or(self.region, |place| place.node());
+            if let Some((member, next)) = node.next_inside(*cursor) {
+                *cursor = next;
+                return Some(self.last.insert(member));
+            }
+            self.places.pop();
+        }
+        None
+    }
+
+    /// Whether the node that was given last still stands where it was found. Asked after a waker was left there: if
+    /// it does, its leaving takes that waker; if it has left before, nobody would.
+    fn is_last_there(&self) -> bool {
+        let (Some(last), Some(place)) = (&self.last, self.places().next_back()) else { return false };
+        last.node().stands_under(place)
+    }
+
+    /// What the node that was given last stands in, the outermost first.
+    fn places(&self) -> impl DoubleEndedIterator<Item = &Node> {
+        self.places.iter().map(|(place, _)| place.as_ref().map_or(self.region, |place| place.node()))
+    }
 }
 
 /// What is known so far of the inside of a frozen region.
@@ -99,14 +135,12 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Looks at one node. True: it is the first shield that is waited for.
+    /// Looks at one node. True: it is a shield that has to be waited for, and none has been found before.
     fn visit(&mut self, member: &NodeRef) -> bool {
         let node = member.node();
         match node.kind() {
             NodeKind::Shield => {
-                let first = !self.shield && shield::is_awaited(node);
-                self.shield |= first;
-                return first;
+                return !self.shield && shield::is_awaited(node);
             }
             NodeKind::Group => {
                 if node.is_deliverable() {
@@ -166,22 +200,19 @@ pub(crate) fn is_busy(group: &NodeRef, waker: &Waker) -> bool {
     if is_ending(group.node(), waker) {
         return true;
     }
-    let mut stack = vec![(NodeRef::clone(group), 0)];
-    while let Some((place, cursor)) = stack.last_mut() {
-        let Some((member, next)) = place.node().next_inside(*cursor) else {
-            stack.pop();
-            continue;
-        };
-        *cursor = next;
-        if is_ending(member.node(), waker) {
+    let mut inside = Inside::of(group.node());
+    while let Some(member) = inside.next() {
+        let node = member.node();
+        if is_ending(node, waker) {
             return true;
         }
-        if member.node().kind() == NodeKind::Shield && shield::is_awaited(member.node()) {
-            place.node().watch_nested(waker);
-            return true;
-        }
-        if matches!(member.node().kind(), NodeKind::Group | NodeKind::Body | NodeKind::Scope) {
-            stack.push((member, 0));
+        if node.kind() == NodeKind::Shield && shield::is_awaited(node) {
+            if let Some(place) = inside.places().next_back() {
+                place.watch_nested(waker);
+            }
+            if inside.is_last_there() {
+                return true;
+            }
         }
     }
     false

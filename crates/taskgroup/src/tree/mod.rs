@@ -24,6 +24,10 @@ mod current;
 mod drain;
 mod flags;
 mod links;
+#[cfg(all(test, taskgroup_loom))]
+pub(crate) mod loom_support;
+#[cfg(all(test, taskgroup_loom))]
+mod loom_tests;
 mod member;
 #[cfg(feature = "tokio-util")]
 mod mirror;

@@ -119,7 +119,6 @@ impl Straggler {
         &self.path
     }
 
-    #[cfg(feature = "tracing")]
     pub(crate) fn info(&self) -> &NodeInfo {
         &self.who
     }

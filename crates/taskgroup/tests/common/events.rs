@@ -39,6 +39,12 @@ impl Events {
         self.0.lock().unwrap().clone()
     }
 
+    /// How many failures were logged that nobody can be told of.
+    pub(crate) fn lost(&self) -> usize {
+        let lost = |event: &&Seen| event.target == "taskgroup" && event.level == Level::ERROR;
+        self.0.lock().unwrap().iter().filter(lost).count()
+    }
+
     /// Those of a level, taken out.
     pub(crate) fn take(&self, level: Level) -> Vec<Seen> {
         let (taken, left) = self.0.lock().unwrap().drain(..).partition(|event: &Seen| event.level == level);

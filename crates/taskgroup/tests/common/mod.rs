@@ -47,17 +47,31 @@ impl Drop for Guard {
     }
 }
 
-/// A cell to note steps in.
-#[derive(Clone, Default)]
+/// What was reached, in order; clones share it.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Steps(Arc<Mutex<Vec<&'static str>>>);
 
+/// Marks a step when it is dropped: the cleanup of whoever holds it.
+#[derive(Debug)]
+pub(crate) struct OnDrop(Steps, &'static str);
+
 impl Steps {
-    pub(crate) fn note(&self, step: &'static str) {
+    pub(crate) fn mark(&self, step: &'static str) {
         self.0.lock().unwrap().push(step);
     }
 
-    pub(crate) fn all(&self) -> Vec<&'static str> {
+    pub(crate) fn on_drop(&self, step: &'static str) -> OnDrop {
+        OnDrop(self.clone(), step)
+    }
+
+    pub(crate) fn seen(&self) -> Vec<&'static str> {
         self.0.lock().unwrap().clone()
+    }
+}
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.mark(self.1);
     }
 }
 

@@ -16,23 +16,11 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use super::support::{Alive, Guard};
+#[cfg(feature = "tracing")]
+use super::support::events::Events;
+use super::support::{Alive, Guard, Steps};
 
 pub(super) const LONG: Duration = Duration::from_secs(3600);
-
-/// What was reached, in order.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Steps(Arc<Mutex<Vec<&'static str>>>);
-
-impl Steps {
-    pub(super) fn mark(&self, step: &'static str) {
-        self.0.lock().unwrap().push(step);
-    }
-
-    pub(super) fn seen(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().clone()
-    }
-}
 
 /// A child that never ends by itself.
 pub(super) async fn sleeper(guard: Guard) -> Result<()> {
@@ -112,41 +100,6 @@ impl std::fmt::Display for Leaf {
 }
 
 impl std::error::Error for Leaf {}
-
-/// Records the failures that are logged because nobody can be told of them.
-#[cfg(feature = "tracing")]
-#[derive(Clone, Default)]
-struct Log(Arc<AtomicUsize>);
-
-#[cfg(feature = "tracing")]
-impl tracing::Subscriber for Log {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "taskgroup" && *metadata.level() == tracing::Level::ERROR
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-#[cfg(feature = "tracing")]
-impl Log {
-    fn events(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 /// Into a group that has ended, `try_spawn` refuses and `spawn` gives a task that is born cancelled (R5).
 #[tokio::test(start_paused = true)]
@@ -1108,21 +1061,20 @@ async fn line_086_test_cancel_native_future_tasks_cancel_scope() {
 #[cfg(feature = "tracing")]
 #[tokio::test(start_paused = true)]
 async fn line_087_test_cancel_completed_task() {
-    let log = Log::default();
-    let _recording = tracing::subscriber::set_default(log.clone());
+    let (log, _recording) = Events::listen();
     let group: TaskGroup = TaskGroup::new();
     let task = group.spawn(async { Ok(7) });
     task.wait_finished().await;
     group.cancel();
     group.join().await.unwrap();
     assert_eq!(task.into_result().unwrap(), 7);
-    assert_eq!(log.events(), 0);
+    assert_eq!(log.lost(), 0);
 
     // The record would have shown it: a failure that nobody is told of.
     let dropped: TaskGroup = TaskGroup::new();
     dropped.spawn(async { Err::<(), _>(anyhow!("unheard")) }).wait_finished().await;
     drop(dropped);
-    assert_eq!(log.events(), 1);
+    assert_eq!(log.lost(), 1);
 }
 
 /// Two groups of one body are joined in any order: each stands under the node that polls it (R4).
@@ -1183,8 +1135,7 @@ async fn line_093_test_unhandled_exception_group() {
     #[derive(Debug, PartialEq)]
     struct Exit(u8);
 
-    let log = Log::default();
-    let _recording = tracing::subscriber::set_default(log.clone());
+    let (log, _recording) = Events::listen();
     let alive = Alive::new();
     let nested = scope(async |tg: &TaskGroup| {
         tg.spawn(sleeper(alive.guard()));
@@ -1200,7 +1151,7 @@ async fn line_093_test_unhandled_exception_group() {
     let payload = AssertUnwindSafe(nested).catch_unwind().await.unwrap_err();
     assert_eq!(*payload.downcast::<Exit>().unwrap(), Exit(7));
     assert_eq!(alive.now(), 0);
-    assert_eq!(log.events(), 0);
+    assert_eq!(log.lost(), 0);
 }
 
 /// A scope as a child: its error group is the child's error.

@@ -13,8 +13,8 @@ use taskgroup::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::anyio_taskgroups::{LONG, Steps, hosted, nothing_is_pending, sleeper};
-use super::support::Alive;
+use super::anyio_taskgroups::{LONG, hosted, nothing_is_pending, sleeper};
+use super::support::{Alive, Steps};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -579,6 +579,50 @@ async fn line_082_test_escaping_cancelled_error_from_cancelled_task() {
         Ok(())
     })
     .await;
+}
+
+/// Until `ready` the child is its starter's: the starter's cancel cuts it. After it, it is its group's alone. It
+/// stands in the group from the beginning (R20).
+#[tokio::test(start_paused = true)]
+async fn line_096_test_start_parent_id() {
+    for is_ready in [false, true] {
+        let alive = Alive::new();
+        let guard = alive.guard();
+        let group: TaskGroup = TaskGroup::builder().name("home").build();
+        let starter = CancelScope::new();
+        let handle = starter.handle();
+        let body = async {
+            let starting = starter.run(async {
+                let started = group.task().name("child").start(|ready: Ready<()>| async move {
+                    let _guard = guard;
+                    if is_ready {
+                        ready.ready(());
+                    }
+                    sleep(2 * SECOND).await;
+                    Err::<(), _>(anyhow!("late"))
+                });
+                drop(started.await);
+                sleep(LONG).await;
+            });
+            let cancel = async {
+                sleep(SECOND).await;
+                assert_eq!(group.stragglers()[0].path(), "home > child");
+                handle.cancel();
+            };
+            let (starting, ()) = tokio::join!(starting, cancel);
+            assert!(starting.is_err());
+            assert_eq!(alive.now(), usize::from(is_ready));
+            Ok(())
+        };
+        match group.run(body).await {
+            Ok(()) => assert!(!is_ready),
+            Err(error) => {
+                assert!(is_ready);
+                assert_eq!(error.first().unwrap().path(), "home > child");
+            }
+        }
+        assert_eq!(alive.now(), 0);
+    }
 }
 
 /// The host is in a shield when the scope around the group is cancelled: the child, which is not, is cut.

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
-use taskgroup::{CancelReason, ErrorGroup, OnFailure, OnPanic, Task, TaskGroup};
+use taskgroup::{CancelReason, ErrorGroup, OnFailure, OnPanic, Task, TaskGroup, timeout};
 use tokio::sync::{Barrier, oneshot};
-use tokio::time::sleep;
+use tokio::time::{advance, sleep};
 
 use super::support::Alive;
 
@@ -342,6 +342,50 @@ async fn line_34_context_canceled_propagates() {
     let error = inner.into_result().unwrap_err();
     assert_eq!(error.reason().unwrap().root().reason(), &CancelReason::Requested(Some("outer".into())));
     outer.join().await.unwrap();
+}
+
+/// R9: when the deadline around it passes, `Elapsed` comes out, and not the child's answer that it was cancelled.
+#[tokio::test(start_paused = true)]
+async fn line_35_context_timed_out_propagates() {
+    let limit = Duration::from_secs(1);
+    let (tell, told) = oneshot::channel();
+    let around = timeout(limit, async {
+        let group: TaskGroup = TaskGroup::new();
+        let (task, has_started) = answering(&group, |token| Ok(token.check()?));
+        let _ = tell.send((task, has_started));
+        group.join().await
+    });
+    // The clock does not move by itself while a closure runs.
+    let pass = async {
+        let (task, has_started) = told.await.unwrap();
+        has_started.await.unwrap();
+        advance(limit / 2).await;
+        assert!(!task.is_finished());
+        advance(limit / 2).await;
+        task.await
+    };
+    let (result, answer) = tokio::join!(around, pass);
+    assert_eq!(result.unwrap_err().after(), limit);
+    let error = answer.unwrap_err();
+    assert!(error.is_cancelled() && !error.never_started());
+    let cause = error.reason().unwrap().root();
+    assert!(matches!(cause.reason(), CancelReason::Deadline(_, after) if *after == limit), "{cause}");
+
+    // The group's own deadline, which counts from its `join`, is the cause of its error: no failure is in it.
+    let group: TaskGroup = TaskGroup::builder().timeout(limit).build();
+    let (task, has_started) = answering(&group, |token| Ok(token.check()?));
+    has_started.await.unwrap();
+    let watched = group.spawner();
+    let pass = async {
+        advance(limit / 2).await;
+        assert!(!watched.is_cancelled());
+        advance(limit / 2).await;
+    };
+    let (result, ()) = tokio::join!(group.join(), pass);
+    let error = result.unwrap_err();
+    assert!(error.is_cancelled() && error.is_empty());
+    assert!(matches!(error.cause().unwrap().reason(), CancelReason::Deadline(_, after) if *after == limit));
+    assert!(is_cancelled(task));
 }
 
 /// A cancel after the end changes nothing of what came out.

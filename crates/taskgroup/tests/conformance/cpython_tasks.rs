@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::{pending, ready};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -18,35 +18,9 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
-use super::support::Alive;
+use super::support::{Alive, Steps};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// What was reached, in order.
-#[derive(Clone, Debug, Default)]
-struct Steps(Arc<Mutex<Vec<&'static str>>>);
-
-impl Steps {
-    fn mark(&self, step: &'static str) {
-        self.0.lock().unwrap().push(step);
-    }
-
-    fn on_drop(&self, step: &'static str) -> OnDrop {
-        OnDrop(self.clone(), step)
-    }
-
-    fn seen(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-struct OnDrop(Steps, &'static str);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.mark(self.1);
-    }
-}
 
 /// A handle that the task itself can reach too.
 type Slot<T> = Arc<OnceLock<Task<T>>>;

@@ -4,7 +4,6 @@
 //! that answers its cancel is a shield, a `finally` or a cooperative task.
 
 use std::future::{Future, pending, poll_fn, ready};
-use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,24 +16,10 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance, sleep};
 
-use super::support::{Alive, Guard};
+use super::support::{Alive, Guard, Steps};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(3600);
-
-/// What was reached, in order.
-#[derive(Clone, Debug, Default)]
-struct Steps(Arc<Mutex<Vec<&'static str>>>);
-
-impl Steps {
-    fn mark(&self, step: &'static str) {
-        self.0.lock().unwrap().push(step);
-    }
-
-    fn seen(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().clone()
-    }
-}
 
 /// Never ends by itself; cancelled, it cleans up for two seconds, and says how it began and ended that.
 async fn cleans_up(guard: Guard, steps: Steps) -> Result<()> {

@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use futures::FutureExt;
-use taskgroup::{CancelReason, OnDrop, OnFailure, Task, TaskError, TaskGroup, scope};
+use taskgroup::{CancelReason, OnDrop, OnFailure, Task, TaskError, TaskGroup, scope, shield};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Alive, Guard};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 type Plain = TaskGroup<&'static str>;
 
@@ -50,6 +52,23 @@ fn assert_takes_no_more(group: &Plain) {
     assert_eq!(alive.now(), 1, "the future comes back");
     drop(refused);
     assert_eq!((alive.now(), alive.ever()), (0, 2));
+}
+
+/// Runs a group with a task that never ends: it is cut at its deadline, after `after`, and says so (R19).
+async fn assert_cut_by_its_deadline(group: &Plain, after: Duration) {
+    let (began, alive) = (Instant::now(), Alive::new());
+    let task = group.spawn(forever(alive.guard()));
+    let error = group.run(async { Ok(()) }).await.unwrap_err();
+    assert_eq!((began.elapsed(), alive.now()), (after, 0));
+    assert!(error.is_cancelled() && error.is_empty());
+    let reason = error.cause().unwrap().reason();
+    assert!(
+        matches!(reason, CancelReason::Deadline(who, limit) if (who.id(), *limit) == (group.id(), after)),
+        "{reason}"
+    );
+    assert!(group.is_cancelled());
+    assert!(task.into_result().unwrap_err().is_cancelled());
+    assert_takes_no_more(group);
 }
 
 /// The body, a child and a plain thread may all spawn: whoever holds the group or a spawner (R5).
@@ -264,6 +283,38 @@ async fn line_21_test_join_when_cancelled() {
     assert_eq!(alive.now(), 0);
 }
 
+/// All is done before the timeout: nothing is cancelled.
+#[tokio::test(start_paused = true)]
+async fn line_23_test_join_with_timeout1() {
+    let group: Plain = TaskGroup::builder().timeout(2 * SECOND).build();
+    let task = group.spawn(async {
+        sleep(SECOND).await;
+        Ok("in time")
+    });
+    let began = Instant::now();
+    assert_eq!(group.run(async { Ok(1) }).await.unwrap(), 1);
+    assert_eq!(began.elapsed(), SECOND);
+    sleep(5 * SECOND).await;
+    assert!(!group.is_cancelled());
+    assert_eq!(task.into_result().unwrap(), "in time");
+}
+
+/// The timeout cuts the task, at its time, and is the cause.
+#[tokio::test(start_paused = true)]
+async fn line_24_test_join_with_timeout2() {
+    let group: Plain = TaskGroup::builder().timeout(SECOND).build();
+    assert_cut_by_its_deadline(&group, SECOND).await;
+}
+
+/// No time at all, or an instant that has passed: the same at once.
+#[tokio::test(start_paused = true)]
+async fn line_25_test_join_with_timeout3() {
+    let past = Instant::now();
+    sleep(SECOND).await;
+    assert_cut_by_its_deadline(&TaskGroup::builder().timeout(Duration::ZERO).build(), Duration::ZERO).await;
+    assert_cut_by_its_deadline(&TaskGroup::builder().deadline(past).build(), Duration::ZERO).await;
+}
+
 /// A body that cancels when the first task is done: the running one is cut, the first one's value stays.
 #[tokio::test(start_paused = true)]
 async fn line_26_test_cancel_interrupts_threads2() {
@@ -286,6 +337,30 @@ async fn line_26_test_cancel_interrupts_threads2() {
     let error = second.into_result().unwrap_err();
     assert!(error.is_cancelled() && !error.never_started());
     assert_eq!(alive.now(), 0);
+}
+
+/// A group's timeout counts from its `run` or `join`: before that nothing is interrupted. From then on it is, while
+/// the body, here in a shield, is still at work (R19).
+#[tokio::test(start_paused = true)]
+async fn line_27_test_timeout_interrupts_threads() {
+    let alive = Alive::new();
+    let group: Plain = TaskGroup::builder().timeout(SECOND).build();
+    let task = group.spawn(forever(alive.guard()));
+    sleep(5 * SECOND).await;
+    assert_eq!(alive.now(), 1);
+    assert!(!task.is_finished() && !group.is_cancelled());
+
+    let began = Instant::now();
+    let mut interrupted = None;
+    let body = async {
+        let result = shield(task).await;
+        interrupted = Some((result.unwrap_err().is_cancelled(), began.elapsed(), alive.now()));
+        Ok(())
+    };
+    let error = group.run(body).await.unwrap_err();
+    assert!(error.is_cancelled());
+    assert!(matches!(error.cause().unwrap().reason(), CancelReason::Deadline(_, after) if *after == SECOND));
+    assert_eq!(interrupted, Some((true, SECOND, 0)));
 }
 
 /// A group that nobody used may be dropped.
@@ -574,6 +649,16 @@ async fn line_50_test_all_successful_or_throw3() {
     assert_eq!(alive.now(), 0);
 }
 
+/// A timeout fails the group, and a second run is refused.
+#[tokio::test(start_paused = true)]
+async fn line_51_test_all_successful_or_throw4() {
+    let group: Plain = TaskGroup::builder().timeout(SECOND).build();
+    let done = group.spawn(async { Ok("done") });
+    assert_cut_by_its_deadline(&group, SECOND).await;
+    assert_eq!(done.into_result().unwrap(), "done");
+    assert!(panic_of(group.run(async { Ok(()) })).await.contains("a second time"));
+}
+
 /// Joining a group without tasks succeeds.
 #[tokio::test(start_paused = true)]
 async fn line_61_test_await_successful_or_throw1() {
@@ -602,6 +687,15 @@ async fn line_63_test_await_successful_or_throw3() {
     assert_eq!(failures, ["no"]);
     assert_eq!(good.into_result().unwrap(), "foo");
     assert!(bad.into_result().unwrap_err().is_failed());
+}
+
+/// A timeout fails also a group whose tasks' values nobody asks for, and a second run is refused.
+#[tokio::test(start_paused = true)]
+async fn line_64_test_await_successful_or_throw4() {
+    let group: Plain = TaskGroup::builder().timeout(SECOND).build();
+    group.spawn(async { Ok(()) });
+    assert_cut_by_its_deadline(&group, SECOND).await;
+    assert!(panic_of(group.run(async { Ok(()) })).await.contains("a second time"));
 }
 
 /// A group that continues on failure, and gets no task, succeeds.
@@ -684,6 +778,15 @@ async fn line_69_test_all_until4() {
     assert!(failed >= 2 && cancelled >= 10, "{failed} failed, {cancelled} cancelled");
     assert_eq!(failed + cancelled, ends.len());
     assert_eq!((errors.len(), errors.more()), (failed, 0));
+}
+
+/// What was cut is said, also when failures stop nothing (R19); the handles have what there is.
+#[tokio::test(start_paused = true)]
+async fn line_71_test_all_until6() {
+    let group: Plain = TaskGroup::builder().on_failure(OnFailure::Continue).timeout(SECOND).build();
+    let done = group.spawn(async { Ok("done") });
+    assert_cut_by_its_deadline(&group, SECOND).await;
+    assert_eq!(done.into_result().unwrap(), "done");
 }
 
 /// Spawning and waiting may take turns; what an earlier round gave stays readable in the next.

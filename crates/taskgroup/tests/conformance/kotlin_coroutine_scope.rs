@@ -1,7 +1,6 @@
 //! Conformance list `kotlin-coroutine-scope`.
 
 use std::future::pending;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -10,34 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use super::support::Alive;
-
-/// What happened, in order.
-#[derive(Clone, Debug, Default)]
-struct Steps(Arc<Mutex<Vec<&'static str>>>);
-
-impl Steps {
-    fn mark(&self, step: &'static str) {
-        self.0.lock().unwrap().push(step);
-    }
-
-    fn seen(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().clone()
-    }
-
-    /// Marks the step when it is dropped: the cleanup of whoever holds it.
-    fn on_drop(&self, step: &'static str) -> Cleanup {
-        Cleanup(self.clone(), step)
-    }
-}
-
-struct Cleanup(Steps, &'static str);
-
-impl Drop for Cleanup {
-    fn drop(&mut self) {
-        self.0.mark(self.1);
-    }
-}
+use super::support::{Alive, Steps};
 
 /// A scope gives its body's value only when children and the children that these spawned have ended; the
 /// caller is not cancelled afterwards.

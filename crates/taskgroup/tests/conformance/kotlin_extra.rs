@@ -1,7 +1,7 @@
 //! kotlinx.coroutines' suites for parents, children and their cancelling.
 
 use std::future::{Future, pending};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -14,23 +14,10 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
-use super::support::{Alive, Guard, multi_thread};
+use super::support::events::Events;
+use super::support::{Alive, Guard, Steps, multi_thread};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// What was reached, in order.
-#[derive(Clone, Debug, Default)]
-struct Steps(Arc<Mutex<Vec<&'static str>>>);
-
-impl Steps {
-    fn mark(&self, step: &'static str) {
-        self.0.lock().unwrap().push(step);
-    }
-
-    fn seen(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().clone()
-    }
-}
 
 async fn sleeper(guard: Guard) -> Result<()> {
     let _guard = guard;
@@ -64,66 +51,10 @@ fn texts(error: &ErrorGroup) -> Vec<String> {
     error.leaves().map(|leaf| leaf.error().unwrap().to_string()).collect()
 }
 
-/// Counts the failures that are logged because nobody can be told of them.
-#[cfg(feature = "tracing")]
-mod log {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    #[derive(Clone, Default)]
-    pub(super) struct Log(Arc<AtomicUsize>);
-
-    impl tracing::Subscriber for Log {
-        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-            metadata.target() == "taskgroup" && *metadata.level() == tracing::Level::ERROR
-        }
-
-        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-            tracing::span::Id::from_u64(1)
-        }
-
-        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-        fn event(&self, _: &tracing::Event<'_>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-
-        fn enter(&self, _: &tracing::span::Id) {}
-
-        fn exit(&self, _: &tracing::span::Id) {}
-    }
-
-    /// Listens on this thread until the guard is dropped.
-    pub(super) fn listen() -> (Log, tracing::subscriber::DefaultGuard) {
-        let log = Log::default();
-        (log.clone(), tracing::subscriber::set_default(log))
-    }
-
-    impl Log {
-        pub(super) fn events(&self) -> usize {
-            self.0.load(Ordering::SeqCst)
-        }
-    }
-}
-
-/// Without `tracing` the lines go to standard error, where nobody counts them: what the test expects.
-#[cfg(not(feature = "tracing"))]
-mod log {
-    pub(super) struct Log;
-
-    pub(super) fn listen() -> (Log, ()) {
-        (Log, ())
-    }
-}
-
-/// As many lines were logged as this.
-fn assert_logged(log: &log::Log, lines: usize) {
-    #[cfg(feature = "tracing")]
-    assert_eq!(log.events(), lines);
-    #[cfg(not(feature = "tracing"))]
-    let _ = (log, lines);
+/// So many failures were logged because nobody can be told of them. Without `tracing` they are lines on standard
+/// error, and no events.
+fn assert_logged(log: &Events, failures: usize) {
+    assert_eq!(log.lost(), if cfg!(feature = "tracing") { failures } else { 0 });
 }
 
 /// How a child of a parent under test fares: a grandchild fails in it, or is cancelled.
@@ -892,7 +823,7 @@ async fn line_43_child_throws_during_completion() {
 /// A failure that nobody can be told of is logged, once.
 #[tokio::test(start_paused = true)]
 async fn line_44_child_exception() {
-    let (log, _listening) = log::listen();
+    let (log, _listening) = Events::listen();
     let group: TaskGroup = TaskGroup::new();
     let child = group.spawn(fails("root child"));
     child.wait_finished().await;
@@ -922,7 +853,7 @@ async fn line_45_async_cancellation_with_cause_and_parent() {
 /// A child that was cut because the body failed is no failure, in the group or in the log.
 #[tokio::test(start_paused = true)]
 async fn line_46_async_cancellation_with_cause_and_parent_does_not_trigger_handling() {
-    let (log, _listening) = log::listen();
+    let (log, _listening) = Events::listen();
     let group: TaskGroup = TaskGroup::new();
     let cut = group.spawn(pending::<Result<()>>());
     let error = group
@@ -1065,7 +996,7 @@ async fn line_54_cancelled_parent() {
 /// A failure that came out of the scope is not logged as well.
 #[tokio::test(start_paused = true)]
 async fn line_55_exception_is_not_reported() {
-    let (log, _listening) = log::listen();
+    let (log, _listening) = Events::listen();
     let error = scope(async |tg: &TaskGroup| {
         tg.spawn(fails("child"));
         Ok(())
@@ -1079,7 +1010,7 @@ async fn line_55_exception_is_not_reported() {
 /// The same through three nested levels.
 #[tokio::test(start_paused = true)]
 async fn line_56_exception_is_not_reported_triple_chain() {
-    let (log, _listening) = log::listen();
+    let (log, _listening) = Events::listen();
     let error = scope(async |_: &TaskGroup| nested_failure(3, 1).await).await.unwrap_err();
     assert_one_leaf_below(&error, 4);
     drop(error);

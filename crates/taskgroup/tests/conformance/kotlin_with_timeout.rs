@@ -3,7 +3,6 @@
 //! `withTimeout` is `timeout`; `withTimeoutOrNull` is a `CancelScope` with a time limit and `.ok()`.
 
 use std::future::{Future, pending};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -12,24 +11,10 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance, sleep};
 
-use super::support::Alive;
+use super::support::{Alive, Steps};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(3600);
-
-/// What was reached, in order.
-#[derive(Clone, Debug, Default)]
-struct Steps(Arc<Mutex<Vec<&'static str>>>);
-
-impl Steps {
-    fn mark(&self, step: &'static str) {
-        self.0.lock().unwrap().push(step);
-    }
-
-    fn seen(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().clone()
-    }
-}
 
 /// At most this long, or none.
 async fn or_none<F: Future>(limit: Duration, future: F) -> Option<F::Output> {

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use taskgroup::{CancelReason, CancelToken, OnFailure, TaskGroup, scope};
+use taskgroup::{
+    CancelReason, CancelToken, NodeKind, OnFailure, TaskGroup, checkpoint, finally, scope, shield,
+    shield_for, timeout,
+};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
@@ -736,4 +739,269 @@ async fn line_41_synchronous_polling() {
     task.cancel();
     assert_eq!(task.await.unwrap(), "stopped by itself");
     group.join().await.unwrap();
+}
+
+/// In a shield the cancel is not seen, and who waits for it there hears nothing; after it, it is; a sibling is cut.
+#[tokio::test(start_paused = true)]
+async fn line_42_cancel_shield() {
+    let alive = Alive::new();
+    let group: Plain = TaskGroup::new();
+    let sibling = group.spawn(forever(alive.guard()));
+    let (myself, others) = (group.spawner(), alive.clone());
+    let task = group.spawn(async move {
+        let during = shield(async {
+            let handler = timeout(Duration::from_secs(1), taskgroup::cancelled());
+            let cancel = async {
+                let before = (taskgroup::is_cancelled(), others.now());
+                myself.cancel();
+                checkpoint().await;
+                (before, taskgroup::is_cancelled())
+            };
+            let (handled, seen) = tokio::join!(handler, cancel);
+            (handled.is_err(), seen, others.now())
+        })
+        .await;
+        let between = taskgroup::is_cancelled();
+        let again = shield(async {
+            checkpoint().await;
+            taskgroup::is_cancelled()
+        })
+        .await;
+        Ok((during, between, again, taskgroup::is_cancelled()))
+    });
+    group.join().await.unwrap();
+    let (during, between, again, after) = task.into_result().unwrap();
+    assert_eq!(during, (true, ((false, 1), false), 0));
+    assert_eq!((between, again, after), (true, false, true));
+    assert!(sibling.into_result().unwrap_err().is_cancelled());
+}
+
+/// Cleanup inside cleanup, each with a shield of its own: all of it runs, and then the task is cut.
+#[tokio::test(start_paused = true)]
+async fn line_43_shields_in_nested_cleanup() {
+    async fn step(log: &mpsc::Sender<(&'static str, bool)>, name: &'static str) {
+        shield(async {
+            sleep(Duration::from_secs(1)).await;
+            log.send((name, taskgroup::is_cancelled())).expect("received below");
+        })
+        .await;
+    }
+
+    let (log, logged) = mpsc::channel();
+    let group: Plain = TaskGroup::new();
+    let task = group.spawn(async move {
+        let work = finally(pending::<Result<(), &'static str>>(), async |_| {
+            let work = async {
+                step(&log, "first").await;
+                Ok::<_, ()>(())
+            };
+            let nested = finally(work, async |_| step(&log, "second").await);
+            nested.await.expect("it has no failure");
+            step(&log, "third").await;
+        });
+        let ended = work.await;
+        log.send(("not cut", taskgroup::is_cancelled())).expect("received below");
+        ended
+    });
+    settle().await;
+    assert!(logged.try_recv().is_err());
+    let begin = Instant::now();
+    task.cancel();
+    group.join().await.unwrap();
+    assert_eq!(begin.elapsed(), Duration::from_secs(3));
+    assert_eq!(logged.iter().collect::<Vec<_>>(), [("first", false), ("second", false), ("third", false)]);
+    assert!(task.into_result().unwrap_err().is_cancelled());
+}
+
+/// The end of an inner shield is not the end of the outer one.
+#[tokio::test(start_paused = true)]
+async fn line_44_nested_shields() {
+    let (log, logged) = mpsc::channel();
+    let group: Plain = TaskGroup::new();
+    let task = group.spawn(async move {
+        shield(async {
+            shield(sleep(Duration::from_secs(1))).await;
+            log.send(taskgroup::is_cancelled()).expect("received below");
+            sleep(Duration::from_secs(1)).await;
+            log.send(taskgroup::is_cancelled()).expect("received below");
+        })
+        .await;
+        log.send(taskgroup::is_cancelled()).expect("received below");
+        checkpoint().await;
+        log.send(false).expect("received below");
+        Ok(())
+    });
+    settle().await;
+    let begin = Instant::now();
+    task.cancel();
+    group.join().await.unwrap();
+    assert_eq!(begin.elapsed(), Duration::from_secs(2));
+    assert_eq!(logged.iter().collect::<Vec<_>>(), [false, false, true]);
+    assert!(task.into_result().unwrap_err().is_cancelled());
+}
+
+/// A sleep in a shield takes its time, one beside it is cut at once; with a limit it takes no more than that.
+#[tokio::test(start_paused = true)]
+async fn line_45_sleep_in_a_shield() {
+    let group: Plain = TaskGroup::new();
+    let long = Duration::from_secs(10);
+    let bare = group.spawn(async move {
+        sleep(long).await;
+        Ok(())
+    });
+    let shielded = group.spawn(async move {
+        shield(sleep(long)).await;
+        Ok("whole")
+    });
+    let limited = group.spawn(async move { Ok(shield_for(long / 2, sleep(long)).await.is_err()) });
+    settle().await;
+    let begin = Instant::now();
+    group.cancel();
+    assert!(bare.await.unwrap_err().is_cancelled());
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    assert!(limited.await.unwrap());
+    assert_eq!(begin.elapsed(), long / 2);
+    assert!(!shielded.is_finished());
+    assert_eq!(shielded.await.unwrap(), "whole");
+    assert_eq!(begin.elapsed(), long);
+    group.join().await.unwrap();
+}
+
+/// A loop over a channel in a shield gets what is sent after the cancel; one without a shield does not.
+#[tokio::test(start_paused = true)]
+async fn line_46_stream_in_a_shield() {
+    async fn all(mut elements: tokio::sync::mpsc::Receiver<u32>) -> Vec<u32> {
+        let mut got = Vec::new();
+        while let Some(element) = elements.recv().await {
+            got.push(element);
+        }
+        got
+    }
+
+    let (to_shielded, elements) = tokio::sync::mpsc::channel(1);
+    let (to_bare, bare_elements) = tokio::sync::mpsc::channel(1);
+    let group: Plain = TaskGroup::new();
+    let shielded = group.spawn(async move { Ok(shield(all(elements)).await) });
+    let bare = group.spawn(async move { Ok(all(bare_elements).await) });
+    settle().await;
+    group.cancel();
+    assert!(bare.await.unwrap_err().is_cancelled());
+    assert!(to_bare.send(1).await.is_err());
+    for element in 1..=3 {
+        to_shielded.send(element).await.unwrap();
+    }
+    settle().await;
+    assert!(!shielded.is_finished());
+    drop(to_shielded);
+    assert_eq!(shielded.await.unwrap(), [1, 2, 3]);
+    group.join().await.unwrap();
+}
+
+/// A child that waits in a shield when its group is cancelled completes, and its value counts.
+#[tokio::test(start_paused = true)]
+async fn line_47_child_in_a_shield() {
+    let alive = Alive::new();
+    let (release, released) = oneshot::channel();
+    let group: Plain = TaskGroup::new();
+    let child = group.spawn(async move { shield(released).await.map_err(|_| "never released") });
+    let sibling = group.spawn(forever(alive.guard()));
+    settle().await;
+    assert_eq!(alive.now(), 1);
+    group.cancel();
+    settle().await;
+    assert!(!child.is_finished());
+    assert_eq!(alive.now(), 0);
+    release.send("completed").unwrap();
+    group.join().await.unwrap();
+    assert_eq!(child.into_result().unwrap(), "completed");
+    assert!(sibling.into_result().unwrap_err().is_cancelled());
+}
+
+/// A group opened in a shield is not cancelled with the task around it; one opened after the shield is.
+#[tokio::test(start_paused = true)]
+async fn line_48_group_in_a_shield() {
+    let outer: Plain = TaskGroup::new();
+    let myself = outer.spawner();
+    let task = outer.spawn(async move {
+        let inside = shield(async {
+            let inner: Plain = TaskGroup::new();
+            let early = inner.spawn(async {
+                sleep(Duration::from_secs(1)).await;
+                Ok(taskgroup::is_cancelled())
+            });
+            settle().await;
+            myself.cancel();
+            let late = inner.spawn(async {
+                sleep(Duration::from_secs(1)).await;
+                Ok(taskgroup::is_cancelled())
+            });
+            let cancelled = inner.is_cancelled();
+            inner.join().await.expect("none of them fails");
+            (cancelled, early.into_result().ok(), late.into_result().ok())
+        })
+        .await;
+        let after: Plain = TaskGroup::new();
+        Ok((inside, after.is_cancelled()))
+    });
+    outer.join().await.unwrap();
+    assert_eq!(task.into_result().unwrap(), ((false, Some(false), Some(false)), true));
+}
+
+/// A shield around the call of `spawn` alone does not cover the child: it is cut, or not started at all.
+#[tokio::test(start_paused = true)]
+async fn line_49_shield_around_the_spawn() {
+    let alive = Alive::new();
+    let (first, second) = (alive.guard(), alive.guard());
+    let group: Plain = TaskGroup::new();
+    let spawner = group.spawner();
+    let task = group.spawn(async move {
+        let (early,) = shield(async { (spawner.spawn(forever(first)),) }).await;
+        settle().await;
+        let started = !early.is_finished();
+        spawner.cancel();
+        let (late,) = shield(async { (spawner.spawn(forever(second)),) }).await;
+        Ok((started, early, late))
+    });
+    group.join().await.unwrap();
+    let (started, early, late) = task.into_result().unwrap();
+    let (early, late) = (early.into_result().unwrap_err(), late.into_result().unwrap_err());
+    assert!(started && early.is_cancelled() && !early.never_started());
+    assert!(late.is_cancelled() && late.never_started());
+    assert_eq!(alive.now(), 0);
+}
+
+/// Children in a shield are not shields themselves: not cancelled from outside, but cut with their own group.
+#[tokio::test(start_paused = true)]
+async fn line_50_shield_is_not_inherited() {
+    fn here() -> (Option<NodeKind>, bool) {
+        (taskgroup::current().map(|node| node.kind()), taskgroup::is_cancelled())
+    }
+
+    let outer: Plain = TaskGroup::new();
+    let myself = outer.spawner();
+    let task = outer.spawn(async move {
+        let outside = here();
+        let inside = shield(async {
+            myself.cancel();
+            checkpoint().await;
+            let inner: Plain = TaskGroup::new();
+            let child = inner.spawn(async {
+                checkpoint().await;
+                Ok(here())
+            });
+            let cut = inner.spawn(pending::<Result<(), _>>());
+            let child = child.await.ok();
+            inner.cancel();
+            inner.join().await.expect("none of them fails");
+            (here(), child, cut.into_result().is_err_and(|error| error.is_cancelled()))
+        })
+        .await;
+        Ok((outside, inside, here()))
+    });
+    outer.join().await.unwrap();
+    let (outside, (inside, child, cut), after) = task.into_result().unwrap();
+    assert_eq!((outside, after), ((Some(NodeKind::Task), false), (Some(NodeKind::Task), true)));
+    assert_eq!(inside, (Some(NodeKind::Shield), false));
+    assert_eq!(child, Some((Some(NodeKind::Task), false)));
+    assert!(cut);
 }

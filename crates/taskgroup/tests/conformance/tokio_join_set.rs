@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::future::{Future, pending, poll_fn};
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures::FutureExt;
-use taskgroup::{CancelReason, OnPanic, Task, TaskGroup};
+use taskgroup::{CancelReason, CancelScope, OnPanic, Task, TaskGroup, timeout, timeout_at};
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, advance, sleep};
 
 use super::support::{Alive, Guard};
 
@@ -410,6 +411,141 @@ async fn line_34_test_join_error_debug() {
     assert!(format!("{:?}", failure.panic().unwrap()).contains("broke"));
     let handle = format!("{:?}", task.into_result().unwrap_err());
     assert!(handle.contains("fragile") && handle.contains("panicked"), "{handle}");
+}
+
+/// Polls by hand, and counts how often it is woken.
+struct Polled<F> {
+    future: Pin<Box<F>>,
+    wakes: Arc<Wakes>,
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl<F: Future> Polled<F> {
+    fn new(future: F) -> Self {
+        Self { future: Box::pin(future), wakes: Arc::default() }
+    }
+
+    fn poll(&mut self) -> Poll<F::Output> {
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+
+    fn is_woken(&self) -> bool {
+        self.wakes.0.load(Ordering::SeqCst) > 0
+    }
+}
+
+const LIMIT: Duration = Duration::from_millis(100);
+
+/// A future that is under a limit of 100 ms waits for either, and what completes in time wakes it and gives
+/// its value.
+async fn completes_in_time<F, E>(limited: impl FnOnce(oneshot::Receiver<u32>) -> F)
+where
+    F: Future<Output = Result<Result<u32, oneshot::error::RecvError>, E>>,
+    E: std::fmt::Debug,
+{
+    let (sender, receiver) = oneshot::channel();
+    let mut limited = Polled::new(limited(receiver));
+    assert!(limited.poll().is_pending());
+    advance(LIMIT * 9 / 10).await;
+    assert!(!limited.is_woken());
+    assert!(limited.poll().is_pending());
+    sender.send(7).unwrap();
+    assert!(limited.is_woken());
+    assert!(matches!(limited.poll(), Poll::Ready(Ok(Ok(7)))));
+}
+
+/// When the future is ready and the deadline is now, the value wins.
+#[tokio::test(start_paused = true)]
+async fn line_35_simultaneous_deadline_future_completion() {
+    let mut limited = Polled::new(timeout_at(Instant::now(), async { 7 }));
+    let Poll::Ready(result) = limited.poll() else { panic!("it is ready at once") };
+    assert_eq!(result.unwrap(), 7);
+    let scope = CancelScope::deadline(Instant::now());
+    let handle = scope.handle();
+    assert_eq!(scope.run(async { 8 }).await.unwrap(), 8);
+    assert!(handle.reschedule(None).unwrap_err().has_ended());
+}
+
+/// With a deadline ahead it is pending, and woken by the completion, which comes first.
+#[tokio::test(start_paused = true)]
+async fn line_37_future_and_deadline_in_future() {
+    completes_in_time(|receiver| timeout_at(Instant::now() + LIMIT, receiver)).await;
+    completes_in_time(|receiver| CancelScope::deadline(Instant::now() + LIMIT).run(receiver)).await;
+}
+
+/// So it is with a limit that is relative.
+#[tokio::test(start_paused = true)]
+async fn line_38_future_and_timeout_in_future() {
+    completes_in_time(|receiver| timeout(LIMIT, receiver)).await;
+    completes_in_time(|receiver| CancelScope::timeout(LIMIT).run(receiver)).await;
+}
+
+/// The longest duration there is does not overflow, and is no limit: for a future and for a group.
+#[tokio::test(start_paused = true)]
+async fn line_39_very_large_timeout() {
+    let day = Duration::from_secs(24 * 3600);
+    let (sender, receiver) = oneshot::channel();
+    let mut limited = Polled::new(timeout(Duration::MAX, receiver));
+    let group: TaskGroup = TaskGroup::builder().timeout(Duration::MAX).build();
+    let task = group.spawn(async move {
+        sleep(20 * day).await;
+        Ok(8)
+    });
+    assert!(limited.poll().is_pending());
+    advance(10 * day).await;
+    assert!(!limited.is_woken());
+    assert!(limited.poll().is_pending());
+    sender.send(7).unwrap();
+    assert!(limited.is_woken());
+    assert!(matches!(limited.poll(), Poll::Ready(Ok(Ok(7)))));
+    group.join().await.unwrap();
+    assert_eq!(task.into_result().unwrap(), 8);
+}
+
+/// When the future is pending and the deadline is now, it elapses without any waiting, and what it held is
+/// dropped.
+#[tokio::test(start_paused = true)]
+async fn line_40_deadline_now_elapses() {
+    let (began, alive) = (Instant::now(), Alive::new());
+    let guard = alive.guard();
+    let limited = timeout_at(began, async move {
+        let _guard = guard;
+        pending::<()>().await
+    });
+    assert_eq!(alive.now(), 1);
+    let error = limited.await.unwrap_err();
+    assert_eq!((error.after(), alive.now()), (Duration::ZERO, 0));
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+/// A deadline ahead wakes its future when it comes, and not before, and then it elapses.
+#[tokio::test(start_paused = true)]
+async fn line_41_deadline_future_elapses() {
+    let alive = Alive::new();
+    let guard = alive.guard();
+    let mut limited = Polled::new(timeout_at(Instant::now() + LIMIT, async move {
+        let _guard = guard;
+        pending::<()>().await
+    }));
+    assert!(limited.poll().is_pending());
+    let last = Duration::from_millis(1);
+    advance(LIMIT - last).await;
+    assert!(!limited.is_woken());
+    assert_eq!(alive.now(), 1);
+    advance(last).await;
+    assert!(limited.is_woken());
+    let Poll::Ready(result) = limited.poll() else { panic!("its time is over") };
+    assert_eq!(result.unwrap_err().after(), LIMIT);
+    assert_eq!(alive.now(), 0);
 }
 
 /// What aborts when it is dropped is the group, and its child is gone before the drop returns (R2).

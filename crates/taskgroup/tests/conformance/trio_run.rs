@@ -18,35 +18,9 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
-use super::support::{Alive, Guard};
+use super::support::{Alive, Guard, Steps};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// What was reached, in order.
-#[derive(Clone, Debug, Default)]
-struct Steps(Arc<Mutex<Vec<&'static str>>>);
-
-impl Steps {
-    fn mark(&self, step: &'static str) {
-        self.0.lock().unwrap().push(step);
-    }
-
-    fn on_drop(&self, step: &'static str) -> OnDrop {
-        OnDrop(self.clone(), step)
-    }
-
-    fn seen(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-struct OnDrop(Steps, &'static str);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.mark(self.1);
-    }
-}
 
 /// An error that can be recognised as the very same one.
 #[derive(Clone, Debug)]

@@ -14,22 +14,10 @@ use taskgroup::{
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::support::Steps;
+
 const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(3600);
-
-/// What was reached, in order.
-#[derive(Clone, Debug, Default)]
-struct Steps(Arc<Mutex<Vec<&'static str>>>);
-
-impl Steps {
-    fn mark(&self, step: &'static str) {
-        self.0.lock().unwrap().push(step);
-    }
-
-    fn seen(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().clone()
-    }
-}
 
 /// What children have learnt about their cancel.
 #[derive(Clone, Debug, Default)]

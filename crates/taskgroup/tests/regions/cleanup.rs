@@ -37,7 +37,7 @@ async fn a_panic_of_a_destructor_in_a_region_that_is_cut_is_one_failure() {
             pending::<()>().await
         })
         .await;
-        noted.note("never");
+        noted.mark("never");
         Ok(())
     });
     bombs(within_an_hour(in_timeout.join()).await.unwrap_err());
@@ -52,7 +52,7 @@ async fn a_panic_of_a_destructor_in_a_region_that_is_cut_is_one_failure() {
         async move |how| {
             assert!(matches!(how, Ending::Panicked), "{how:?}");
             sleep(SECOND).await;
-            noted.note("cleaned up");
+            noted.mark("cleaned up");
         },
     ));
     sleep(SECOND).await;
@@ -69,7 +69,7 @@ async fn a_panic_of_a_destructor_in_a_region_that_is_cut_is_one_failure() {
         Ok(())
     });
     bombs(within_an_hour(shielded).await.unwrap_err());
-    assert_eq!(steps.all(), ["cleaned up"]);
+    assert_eq!(steps.seen(), ["cleaned up"]);
 }
 
 /// Each cleanup runs once and is told the right ending: in a body, in the work and in the cleanup of another.
@@ -81,7 +81,7 @@ async fn cleanups_nest() {
         assert_eq!(matches!(how, Ending::Cancelled(_)), step != "after success", "{step}: {how:?}");
         assert!(!is_cancelled(), "a cleanup is shielded");
         sleep(SECOND).await;
-        noted.note(step);
+        noted.mark(step);
     };
     let clean = Arc::new(clean);
     let work = async move {
@@ -103,7 +103,7 @@ async fn cleanups_nest() {
         finally(in_body, around_all).await
     };
     cancelled_after(SECOND, work).await.unwrap();
-    assert_eq!(steps.all(), ["innermost", "around it", "after success", "out of time", "around all"]);
+    assert_eq!(steps.seen(), ["innermost", "around it", "after success", "out of time", "around all"]);
     assert_eq!(began.elapsed(), 7 * SECOND);
 }
 

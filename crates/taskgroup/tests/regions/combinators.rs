@@ -36,7 +36,7 @@ async fn busy() {
 async fn shield_and_shorter_sleep(steps: Steps) {
     let saving = shield(async {
         sleep(3 * SECOND).await;
-        steps.note("saved");
+        steps.mark("saved");
     });
     tokio::join!(saving, sleep(SECOND * 3 / 2));
 }
@@ -52,11 +52,11 @@ async fn a_shield_in_a_scope_that_was_cut_before_its_task_completes() {
         let scope: Branch = Box::pin(async { drop(timeout(SECOND, unordered([inner])).await) });
         unordered([scope]).await;
         pending::<()>().await;
-        noted.note("never");
+        noted.mark("never");
         Ok(())
     };
     cancelled_after(2 * SECOND, work).await.unwrap();
-    assert_eq!(steps.all(), ["saved"]);
+    assert_eq!(steps.seen(), ["saved"]);
     assert_eq!(began.elapsed(), 3 * SECOND);
 }
 
@@ -69,11 +69,11 @@ async fn a_shield_in_a_shield_for_that_was_cut_before_its_task_completes() {
         let bounded: Branch = Box::pin(async { drop(shield_for(SECOND, unordered([inner])).await) });
         unordered([bounded]).await;
         pending::<()>().await;
-        noted.note("never");
+        noted.mark("never");
         Ok(())
     };
     cancelled_after(2 * SECOND, work).await.unwrap();
-    assert_eq!(steps.all(), ["saved"]);
+    assert_eq!(steps.seen(), ["saved"]);
     assert_eq!(began.elapsed(), 3 * SECOND);
 }
 
@@ -93,21 +93,21 @@ async fn a_woken_shield_is_polled_although_another_one_sleeps() {
         let (send, receive) = oneshot::channel();
         let waiting = shield(async {
             receive.await.unwrap();
-            first.note("told");
+            first.mark("told");
         });
         let telling: Branch = Box::pin(shield(async move {
             sleep(3 * SECOND).await;
-            second.note("slept");
+            second.mark("slept");
             send.send(()).unwrap();
         }));
         tokio::join!(waiting, unordered([Box::pin(busy()), Box::pin(busy()), telling]));
-        after.note("never");
+        after.mark("never");
         Ok(())
     });
     let_it_run().await;
     group.cancel();
     within_an_hour(group.join()).await.unwrap();
-    assert_eq!(steps.all(), ["slept", "told"]);
+    assert_eq!(steps.seen(), ["slept", "told"]);
     assert_eq!(began.elapsed(), 3 * SECOND);
 }
 
@@ -137,10 +137,10 @@ async fn a_shield_behind_many_busy_branches_completes() {
         let noted = steps.clone();
         let saving = shield(async move {
             sleep(3 * SECOND).await;
-            noted.note("saved");
+            noted.mark("saved");
         });
         cancelled_behind_busy_branches(many, depth, Box::pin(saving)).await;
-        assert_eq!(steps.all(), ["saved"], "{many} branches in {depth} timeouts");
+        assert_eq!(steps.seen(), ["saved"], "{many} branches in {depth} timeouts");
         assert_eq!(began.elapsed(), 3 * SECOND);
     }
 }
@@ -153,13 +153,13 @@ async fn the_cleanup_of_work_behind_many_busy_branches_runs() {
         let work = async move {
             let cleanup = async |_| {
                 sleep(SECOND).await;
-                noted.note("cleaned up");
+                noted.mark("cleaned up");
             };
             let _ = finally(pending::<Outcome>(), cleanup).await;
-            noted.note("never");
+            noted.mark("never");
         };
         cancelled_behind_busy_branches(many, depth, Box::pin(work)).await;
-        assert_eq!(steps.all(), ["cleaned up"], "{many} branches in {depth} timeouts");
+        assert_eq!(steps.seen(), ["cleaned up"], "{many} branches in {depth} timeouts");
         assert_eq!(began.elapsed(), SECOND);
     }
 }
@@ -188,21 +188,21 @@ async fn frozen_code_does_not_run_for_a_shield_that_is_gone() {
                 }
                 _ => {}
             }
-            noted.note("waits");
+            noted.mark("waits");
             let _ = receive.await;
-            noted.note("never");
+            noted.mark("never");
             Ok(())
         });
         // Its turn comes after the task's first poll, and before a second one that the shield has asked for.
         let (noted, spawner) = (steps.clone(), group.spawner());
         let cancelling = tokio::spawn(async move {
-            noted.note("cancelled");
+            noted.mark("cancelled");
             send.send(()).unwrap();
             spawner.cancel();
         });
         within_an_hour(group.join()).await.unwrap();
         cancelling.await.unwrap();
-        assert_eq!(steps.all(), ["waits", "cancelled"], "{before}");
+        assert_eq!(steps.seen(), ["waits", "cancelled"], "{before}");
     }
 }
 
@@ -249,14 +249,14 @@ async fn a_task_does_not_wait_for_a_shield_or_scope_that_has_moved_away() {
         let noted = steps.clone();
         let saving = shield(async move {
             sleep(100 * SECOND).await;
-            noted.note("saved");
+            noted.mark("saved");
         });
         let step: Branch = match in_a_timeout {
             true => Box::pin(async { drop(timeout(HOUR, saving).await) }),
             false => Box::pin(saving),
         };
         assert_eq!(moved_out_of_a_cancelled_task(step).await, (10, 100), "in a timeout: {in_a_timeout}");
-        assert_eq!(steps.all(), ["saved"]);
+        assert_eq!(steps.seen(), ["saved"]);
     }
 }
 
@@ -270,13 +270,13 @@ async fn a_task_does_not_wait_for_a_start_that_has_moved_away() {
         let start = starts_in.start::<(), (), _>(|ready| async move {
             let _ready = ready;
             shield(sleep(100 * SECOND)).await;
-            noted.note("saved");
+            noted.mark("saved");
             pending().await
         });
         drop(start.await);
     };
     assert_eq!(moved_out_of_a_cancelled_task(Box::pin(step)).await, (10, 100));
-    assert_eq!(steps.all(), ["saved"]);
+    assert_eq!(steps.seen(), ["saved"]);
     assert!(home.is_empty() && !home.is_cancelled());
 }
 

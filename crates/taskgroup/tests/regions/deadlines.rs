@@ -26,13 +26,13 @@ async fn the_body_of_a_group_without_time_is_polled_once() {
     let steps = Steps::default();
     let group: Group = TaskGroup::builder().timeout(Duration::ZERO).build();
     let body = async {
-        steps.note("up to the first wait");
+        steps.mark("up to the first wait");
         yield_now().await;
-        steps.note("never");
+        steps.mark("never");
         Ok(7)
     };
     assert!(cut_by_deadline(&group.run(body).await.unwrap_err()));
-    assert_eq!(steps.all(), ["up to the first wait"]);
+    assert_eq!(steps.seen(), ["up to the first wait"]);
 
     let group: Group = TaskGroup::builder().timeout(Duration::ZERO).build();
     assert_eq!(group.run(async { Ok(7) }).await.unwrap(), 7);

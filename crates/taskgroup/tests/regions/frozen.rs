@@ -108,12 +108,12 @@ async fn a_shield_deep_inside_costs_only_its_own_polls() {
                 for _ in 0..10 {
                     sleep(SECOND).await;
                 }
-                noted.note("shield done");
+                noted.mark("shield done");
             });
             counting_polls(&counted, ten_sleeps).await;
-            noted.note("up to the next wait");
+            noted.mark("up to the next wait");
             sleep(SECOND).await;
-            noted.note("never");
+            noted.mark("never");
         };
         let in_body = async {
             let group: Group = TaskGroup::builder().grace(500 * SECOND).build();
@@ -125,11 +125,11 @@ async fn a_shield_deep_inside_costs_only_its_own_polls() {
             ended.await
         };
         let _ = timeout(1000 * SECOND, in_body).await;
-        noted.note("never either");
+        noted.mark("never either");
         Ok(())
     };
     cancelled_after(SECOND * 3 / 2, work).await.unwrap();
-    assert_eq!(steps.all(), ["shield done", "up to the next wait"]);
+    assert_eq!(steps.seen(), ["shield done", "up to the next wait"]);
     let polls = polls.load(Ordering::SeqCst);
     assert!((11..15).contains(&polls), "{polls} polls for ten sleeps");
 }
@@ -146,7 +146,7 @@ async fn a_group_taken_out_of_its_scope_drains_with_the_task() {
                 let saved = noted.clone();
                 group.spawn(async move {
                     shield(sleep(9 * SECOND)).await;
-                    saved.note("saved");
+                    saved.mark("saved");
                     Ok(())
                 });
                 sleep(SECOND * 3 / 2).await;
@@ -154,12 +154,12 @@ async fn a_group_taken_out_of_its_scope_drains_with_the_task() {
             });
             let _group = made.await.map_err(|_| "in time")?;
             pending::<()>().await;
-            noted.note("never");
+            noted.mark("never");
             Ok(())
         };
         cancelled_after(cancel_after, work).await.unwrap();
     }
-    assert_eq!(steps.all(), ["saved", "saved"]);
+    assert_eq!(steps.seen(), ["saved", "saved"]);
     assert_eq!(began.elapsed(), 18 * SECOND);
 }
 

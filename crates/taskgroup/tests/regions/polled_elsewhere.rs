@@ -31,16 +31,16 @@ async fn a_shield_begun_in_a_scope_that_ended_completes() {
     let work = async move {
         let mut step = pin!(shield(async {
             sleep(5 * SECOND).await;
-            noted.note("saved");
+            noted.mark("saved");
         }));
         begin_in_a_scope(step.as_mut()).await;
         step.await;
         checkpoint().await;
-        noted.note("never");
+        noted.mark("never");
         Ok(())
     };
     cancelled_after(2 * SECOND, work).await.unwrap();
-    assert_eq!(steps.all(), ["saved"]);
+    assert_eq!(steps.seen(), ["saved"]);
     assert_eq!(began.elapsed(), 5 * SECOND);
 }
 
@@ -51,7 +51,7 @@ async fn a_shield_begun_in_a_body_that_ended_completes() {
     let work = async move {
         let mut step = pin!(shield(async {
             sleep(5 * SECOND).await;
-            noted.note("saved");
+            noted.mark("saved");
         }));
         let group = Group::new();
         let body = group.run(async {
@@ -64,11 +64,11 @@ async fn a_shield_begun_in_a_body_that_ended_completes() {
         body.await.unwrap();
         step.await;
         checkpoint().await;
-        noted.note("never");
+        noted.mark("never");
         Ok(())
     };
     cancelled_after(2 * SECOND, work).await.unwrap();
-    assert_eq!(steps.all(), ["saved"]);
+    assert_eq!(steps.seen(), ["saved"]);
     assert_eq!(began.elapsed(), 5 * SECOND);
 }
 
@@ -80,15 +80,15 @@ async fn the_cleanup_of_work_begun_in_a_scope_that_ended_runs() {
         let mut step = pin!(finally(pending::<Outcome>(), async |how| {
             assert!(matches!(how, Ending::Cancelled(_)), "{how:?}");
             sleep(SECOND).await;
-            noted.note("cleaned up");
+            noted.mark("cleaned up");
         }));
         begin_in_a_scope(step.as_mut()).await;
         let result = step.await;
-        noted.note("never");
+        noted.mark("never");
         result
     };
     cancelled_after(2 * SECOND, work).await.unwrap();
-    assert_eq!(steps.all(), ["cleaned up"]);
+    assert_eq!(steps.seen(), ["cleaned up"]);
     assert_eq!(began.elapsed(), 3 * SECOND);
 }
 
@@ -101,19 +101,19 @@ async fn a_group_begun_in_a_scope_that_ended_is_drained() {
         let inside = noted.clone();
         group.spawn(async move {
             shield(sleep(5 * SECOND)).await;
-            inside.note("saved");
+            inside.mark("saved");
             checkpoint().await;
-            inside.note("never");
+            inside.mark("never");
             Ok(())
         });
         let mut step = pin!(timeout(100 * SECOND, group.join()));
         begin_in_a_scope(step.as_mut()).await;
         let _ = step.await;
-        noted.note("never");
+        noted.mark("never");
         Ok(())
     };
     cancelled_after(2 * SECOND, work).await.unwrap();
-    assert_eq!(steps.all(), ["saved"]);
+    assert_eq!(steps.seen(), ["saved"]);
     assert_eq!(began.elapsed(), 5 * SECOND);
 }
 
@@ -130,17 +130,17 @@ async fn a_start_begun_in_a_scope_that_ended_is_cut_and_waited_for() {
             let _ready = ready;
             finally(pending::<Outcome>(), async |_| {
                 sleep(SECOND).await;
-                cleaned.note("cleaned up");
+                cleaned.mark("cleaned up");
             })
             .await
         }));
         begin_in_a_scope(step.as_mut()).await;
         let _ = step.await;
-        noted.note("never");
+        noted.mark("never");
         Ok(())
     };
     cancelled_after(2 * SECOND, work).await.unwrap();
-    assert_eq!(steps.all(), ["cleaned up"]);
+    assert_eq!(steps.seen(), ["cleaned up"]);
     assert_eq!(began.elapsed(), 3 * SECOND);
     assert!(home.is_empty() && !home.is_cancelled());
 }
@@ -154,7 +154,7 @@ async fn a_shield_moved_to_another_task_completes_there() {
     group.spawn(async move {
         let mut step = Box::pin(shield(async move {
             sleep(5 * SECOND).await;
-            saved.note("saved");
+            saved.mark("saved");
         }));
         assert!(futures::poll!(&mut step).is_pending());
         send.send(step).map_err(|_| "nobody takes it")
@@ -162,14 +162,14 @@ async fn a_shield_moved_to_another_task_completes_there() {
     let other = group.spawn(async move {
         receive.await.unwrap().await;
         checkpoint().await;
-        noted.note("never");
+        noted.mark("never");
         Ok(())
     });
     sleep(SECOND).await;
     other.cancel();
     within_an_hour(group.join()).await.unwrap();
     assert!(other.into_result().unwrap_err().is_cancelled());
-    assert_eq!(steps.all(), ["saved"]);
+    assert_eq!(steps.seen(), ["saved"]);
     assert_eq!(began.elapsed(), 5 * SECOND);
 }
 

@@ -12,7 +12,8 @@ use loom::thread;
 
 use super::*;
 use crate::sync::Arc;
-use crate::tree::Member;
+use crate::tree::loom_support::plain;
+use crate::tree::{Member, NodeKind};
 
 /// What a test has seen over all interleavings, outside the model.
 struct Seen<const N: usize>([AtomicBool; N]);
@@ -239,19 +240,8 @@ fn loom_giving_up_against_cancel() {
 /// The end of a region lets its tokens go while one of them is dropped: it is taken out once.
 #[test]
 fn loom_released_against_dropped() {
-    struct Region(Node);
-    impl Member for Region {
-        fn node(&self) -> &Node {
-            &self.0
-        }
-        fn as_any(&self) -> &dyn std::any::Any {
-            self
-        }
-    }
     loom::model(|| {
-        let node = Node::new(tree::NodeKind::Task, None, Location::caller());
-        let region: NodeRef = Arc::new(Region(node));
-        let token = CancelToken::of_region(region);
+        let token = CancelToken::of_region(plain(NodeKind::Task));
         let child = token.child_token();
         let nodes = [weak(&token), weak(&child)];
         let below = thread::spawn(move || drop(child));
