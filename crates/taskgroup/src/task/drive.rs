@@ -1,13 +1,16 @@
 //! One poll of a cell, and the one way it ends.
 
 use std::future::Future;
-use std::task::{Context, Waker};
+use std::task::Context;
+
+use tokio::time::Instant;
 
 use super::cell::{Join, Reporter, TaskCell};
 use super::outcome::{Ended, Outcome, Problem};
 use super::panic::{Panic, catch};
 use super::state::{ClaimDrop, EndPoll, StartPoll};
 use super::waiting::thread_token;
+use super::waker::BorrowedWaker;
 use crate::sync::Arc;
 use crate::trace::{self, Fields};
 use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind, NodeRef, Turn};
@@ -25,19 +28,16 @@ where
     /// Polls the child for its driver. True: it was woken meanwhile, and the caller puts it into the queue again.
     pub(super) fn poll_in_turn(self: &Arc<Self>) -> bool {
         let StartPoll::Granted { first } = self.state.start_poll(thread_token()) else { return false };
-        let waker = Waker::from(Arc::clone(self));
+        let waker = BorrowedWaker::new(self);
         let mut cx = Context::from_waker(&waker);
-        let member = Arc::clone(self) as NodeRef;
-        let _entered = tree::enter(NodeRef::clone(&member));
+        let _entered = tree::enter(Arc::clone(self) as NodeRef);
         let (turn, started) = self.turn(&mut cx, first);
         match turn {
             Turn::Ready(ended) => self.end(ended),
             Turn::Cut => self.end_cut(started),
             Turn::Pending(until) => {
-                // SAFETY: C1, between `start_poll` and `end_poll`.
-                if unsafe { self.poll_grace(&member, until, &mut cx) }.is_ready() {
-                    // Dooms this cell too.
-                    tree::force(&member);
+                if self.node().is_cancelled() {
+                    self.look_at_grace(until, &mut cx);
                 }
                 match self.state.end_poll() {
                     EndPoll::Idle => {}
@@ -49,11 +49,20 @@ where
         false
     }
 
+    /// Dooms this cell, with all below, when its grace period is over.
+    fn look_at_grace(self: &Arc<Self>, inside: Option<Instant>, cx: &mut Context<'_>) {
+        let member = Arc::clone(self) as NodeRef;
+        // SAFETY: C1: the caller is between `start_poll` and `end_poll`.
+        if unsafe { self.poll_grace(&member, inside, cx) }.is_ready() {
+            tree::force(&member);
+        }
+    }
+
     /// Polls an eager child inside `spawn`. Its end is kept for its driver to tell: a completion is never
     /// reported inline.
     pub(crate) fn poll_eagerly(self: &Arc<Self>) {
         let StartPoll::Granted { first } = self.state.start_poll(thread_token()) else { return };
-        let waker = Waker::from(Arc::clone(self));
+        let waker = BorrowedWaker::new(self);
         let _entered = tree::enter(Arc::clone(self) as NodeRef);
         let (turn, started) = self.turn(&mut Context::from_waker(&waker), first);
         let returned = matches!(turn, Turn::Ready(_));
@@ -65,7 +74,7 @@ where
         match self.state.end_poll() {
             EndPoll::Doomed => self.end_cut(true),
             EndPoll::Woken => tree::enqueue(Arc::clone(self) as NodeRef),
-            EndPoll::Idle if returned => waker.wake(),
+            EndPoll::Idle if returned => waker.wake_by_ref(),
             EndPoll::Idle => {}
         }
     }

@@ -41,6 +41,7 @@ mod place;
 mod rare;
 mod state;
 mod waiting;
+mod waker;
 
 pub use handle::Task;
 pub use outcome::TaskError;
