@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! 1. Whoever waits for a cancelled region has the timer: the future of a group's `run` or `join`, the shell of
+//! 1. Whoever waits for a cancelled region has the timer: the future of a group's `run` or `join`, the cell of
 //!    a task that was cancelled alone, the future of a scope. So it needs no helper, is gone with its owner, and
 //!    nothing is armed while nothing drains.
 //! 2. Of regions inside one another that drain, only the outermost logs: its walk finds all that is inside.

@@ -278,7 +278,7 @@ fn an_eager_child_spawned_from_a_plain_thread_has_its_runtime() {
     });
 }
 
-/// The value of a child whose handle was dropped lives until the runtime lets go of the shell.
+/// The value of a child whose handle was dropped must not live until its cell is let go of.
 #[test]
 fn r01_a_value_nobody_wants_does_not_outlive_the_exit() {
     let runtime = multi_thread(2);

@@ -49,7 +49,7 @@ pub(crate) struct TaskCell<F, T, R: Reporter> {
 
 enum Stage<F, T, E> {
     Future(F),
-    /// An eager child that returned inside `spawn`; told of by its shell, never inline.
+    /// An eager child that returned inside `spawn`; told of by a driver, never inline.
     Returned(Box<Ended<T, E>>),
     Ended(Outcome<T>),
 }
@@ -188,7 +188,7 @@ where
         self.stage.with_mut(|stage| unsafe { *stage = Stage::Ended(outcome) });
     }
 
-    /// Keeps what an eager child returned until its shell tells of it.
+    /// Keeps what an eager child returned until a driver tells of it.
     ///
     /// # Safety
     ///

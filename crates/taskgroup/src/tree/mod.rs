@@ -14,7 +14,8 @@
 //!    never cleared. A member is admitted under the same lock. So whoever was admitted before the mark is
 //!    in the snapshot the marking takes, and whoever comes after it is refused or born cancelled (R5).
 //! 4. **A waker is stored under the lock that the mark is set under.** So a region that found itself not
-//!    cancelled and stored its waker will be woken by the mark. So will who waits for a token ([`token`]).
+//!    cancelled and stored its waker will be woken by the mark. So will who waits for a token ([`token`]). A task stores none: its own state
+//!    keeps a wake-up ([`crew`]).
 //! 5. Every walk is iterative: depth costs heap, never stack (R18).
 
 mod attach;

@@ -206,7 +206,7 @@ struct Found {
     host: Option<usize>,
     shielded: bool,
     has_inner: bool,
-    /// It is its own shell that looks, between two polls of its future.
+    /// It is its own poller that looks, between two polls of its future.
     looks_itself: bool,
 }
 
