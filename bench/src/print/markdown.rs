@@ -1,14 +1,14 @@
 //! The tables of `docs/performance.md`: what is printed stands there between the same two marks.
 
 use super::quantity;
-use crate::machine::Machine;
+use crate::machine::{Machine, today};
 use crate::row::{Row, Target};
 use crate::works::Section;
 
 pub(super) const END: &str = "<!-- bench: end -->";
 
 pub(super) fn begin(machine: &Machine) -> String {
-    format!("<!-- bench: begin -->\nMeasured on {machine}.")
+    format!("<!-- bench: begin -->\nMeasured on {}: {machine}.", today())
 }
 
 pub(super) fn heading(section: Section) -> String {
