@@ -1,7 +1,8 @@
 //! Measures `taskgroup` against what tokio offers, side by side in one process.
 //!
-//! `cargo run --release -p bench` prints a table with the target of each row and a mark where it is
-//! missed; with `--json`, one object a line, with these keys:
+//! `cargo run --release -p bench` prints tables with the target of each row and a mark where it is
+//! missed; with `--markdown`, the tables of `docs/performance.md`; with `--json`, one object a line, with
+//! these keys:
 //!
 //! | key | what |
 //! |---|---|
@@ -10,25 +11,36 @@
 //! | `ours`, `peer_value` | the medians of the rounds, in `unit` |
 //! | `ours_ns`, `peer_ns` | the same two numbers again, whatever the unit, so that one reader does for all rows |
 //! | `ratio` | ours / peer: the median over the rounds of each round's own ratio |
-//! | `target`, `target_of` | at most this much, and of what: `ratio` or `ours` |
-//! | `met` | whether it was met |
+//! | `target`, `target_of` | at most this much, and of what: `ratio` or `ours`; `null` where there is none |
+//! | `met` | whether it was met; `null` where there is none |
+//! | `cpu`, `cores`, `os`, `rustc`, `tokio`, `python` | where it was measured, and with which versions; `python` is `null` where none was asked |
+//!
+//! A work that cannot be measured on this machine has no rows; a line on standard error says why.
 //!
 //! How the comparison is kept fair is told in [`measure`].
 
 mod alloc;
+mod machine;
 mod measure;
 mod options;
 mod print;
+mod row;
 mod works;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
+use machine::Machine;
 use options::Request;
+use print::Printer;
+use works::{Work, process};
 
 fn main() -> ExitCode {
     let options = match options::parse(std::env::args().skip(1)) {
         Ok(Request::Run(options)) => options,
+        Ok(Request::Process(work)) => {
+            work.run();
+            return ExitCode::SUCCESS;
+        }
         Ok(Request::Help) => {
             print!("{}", options::help());
             return ExitCode::SUCCESS;
@@ -50,24 +62,23 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &options::Options) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    let (mut rows, mut missed) = (0, 0);
-    if !options.json {
-        writeln!(out, "{}", print::heading())?;
-    }
+    let python = options.works.contains(&Work::Process).then(process::python_version);
+    let machine = Machine::this(python.and_then(Result::ok));
+    let mut printer = Printer::begin(std::io::stdout().lock(), options.format, machine)?;
     for &work in &options.works {
+        printer.section(work.section())?;
+        let comparisons = match work.comparisons() {
+            Ok(comparisons) => comparisons,
+            Err(why) => {
+                printer.skipped(work.name(), &why)?;
+                continue;
+            }
+        };
         for &threads in &options.threads {
-            for comparison in work.comparisons() {
-                let row = comparison.run(&options.plan, threads);
-                writeln!(out, "{}", if options.json { print::json(&row) } else { print::line(&row) })?;
-                out.flush()?;
-                rows += 1;
-                missed += usize::from(!row.met());
+            for comparison in &comparisons {
+                printer.row(&comparison.run(&options.plan, threads))?;
             }
         }
     }
-    if !options.json {
-        writeln!(out, "\n{} of {rows} targets met", rows - missed)?;
-    }
-    Ok(())
+    printer.end()
 }

@@ -7,7 +7,8 @@
 //! turn the runtime has got rid of every task of the turn before.
 //!
 //! A round is long enough (about 10 ms) for the clock; the ratio is taken within a round and the median
-//! over the rounds, so that a disturbance of the machine spoils a round, not the result.
+//! over the rounds, so that a disturbance of the machine spoils a round, not the result. Whole processes are
+//! compared in the same way, one run a round.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -19,11 +20,15 @@ use tokio::runtime::{Builder, Handle, Runtime};
 pub(crate) struct Plan {
     rounds: usize,
     round_time: Duration,
+    /// A process takes longer than a round, and starts afresh each time: fewer of them do.
+    process_rounds: usize,
 }
 
 impl Plan {
-    pub(crate) const FULL: Self = Self { rounds: 15, round_time: Duration::from_millis(10) };
-    pub(crate) const QUICK: Self = Self { rounds: 3, round_time: Duration::from_millis(1) };
+    pub(crate) const FULL: Self =
+        Self { rounds: 15, round_time: Duration::from_millis(10), process_rounds: 7 };
+    pub(crate) const QUICK: Self =
+        Self { rounds: 3, round_time: Duration::from_millis(1), process_rounds: 1 };
 }
 
 /// How often the work is repeated in a round.
@@ -57,24 +62,56 @@ where
         .enable_time()
         .build()
         .expect("the operating system gives us threads");
-    let mut repetitions = 1;
-    loop {
-        // Also the warm-up.
-        let quicker = turn(&runtime, ours(repetitions)).min(turn(&runtime, peer(repetitions)));
-        match repeat {
-            Repeat::Fill if quicker < nanoseconds(plan.round_time) => repetitions *= 2,
-            _ => break,
+    let repetitions = match repeat {
+        Repeat::Once => {
+            // The warm-up.
+            turn(&runtime, ours(1));
+            turn(&runtime, peer(1));
+            1
         }
-    }
+        Repeat::Fill => enough(plan, |n| turn(&runtime, ours(n)).min(turn(&runtime, peer(n)))),
+    };
     let each = |figure: f64| figure / repetitions as f64;
-    let rounds: Vec<(f64, f64)> = (0..plan.rounds)
+    in_turn(
+        plan.rounds,
+        || each(turn(&runtime, ours(repetitions))),
+        || each(turn(&runtime, peer(repetitions))),
+    )
+}
+
+/// As [`compare`], for whole processes: each side gives the nanoseconds of one run.
+pub(crate) fn compare_processes(
+    plan: &Plan,
+    mut ours: impl FnMut() -> f64,
+    mut peer: impl FnMut() -> f64,
+) -> Figures {
+    if plan.process_rounds > 1 {
+        // Both programs are read from the disk once before they are measured.
+        ours();
+        peer();
+    }
+    in_turn(plan.process_rounds, ours, peer)
+}
+
+/// How many repetitions fill a round, if so many take as long as `quicker` says. Also the warm-up.
+fn enough(plan: &Plan, mut quicker: impl FnMut(usize) -> f64) -> usize {
+    let mut repetitions = 1;
+    while quicker(repetitions) < nanoseconds(plan.round_time) {
+        repetitions *= 2;
+    }
+    repetitions
+}
+
+/// The rounds, each the other way round than the one before.
+fn in_turn(rounds: usize, mut ours: impl FnMut() -> f64, mut peer: impl FnMut() -> f64) -> Figures {
+    let rounds: Vec<(f64, f64)> = (0..rounds)
         .map(|round| {
             if round % 2 == 0 {
-                let ours = turn(&runtime, ours(repetitions));
-                (each(ours), each(turn(&runtime, peer(repetitions))))
+                let ours = ours();
+                (ours, peer())
             } else {
-                let peer = turn(&runtime, peer(repetitions));
-                (each(turn(&runtime, ours(repetitions))), each(peer))
+                let peer = peer();
+                (ours(), peer)
             }
         })
         .collect();

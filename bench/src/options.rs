@@ -1,12 +1,13 @@
 //! The command line.
 
 use crate::measure::Plan;
-use crate::works::Work;
+use crate::print::Format;
+use crate::works::{Work, process};
 
 /// What to measure, and how to show it.
 #[derive(Debug)]
 pub(crate) struct Options {
-    pub(crate) json: bool,
+    pub(crate) format: Format,
     pub(crate) plan: Plan,
     pub(crate) works: Vec<Work>,
     pub(crate) threads: Vec<usize>,
@@ -15,19 +16,23 @@ pub(crate) struct Options {
 #[derive(Debug)]
 pub(crate) enum Request {
     Run(Options),
+    /// One run of a work, as the process that the work `process` starts. The help is silent about it.
+    Process(process::Run),
     Help,
 }
 
 pub(crate) fn help() -> String {
     let works: Vec<_> = Work::ALL.iter().map(|work| work.name()).collect();
     format!(
-        "Usage: bench [--json] [--quick] [--work NAME] [--threads N]\n\n\
+        "Usage: bench [--json | --markdown] [--quick] [--threads N] [--work] [NAME...]\n\n\
+         \x20 NAME...      only these works, in this order; of\n\
+         \x20              {}\n\
          \x20 --json       one JSON object a line instead of a table\n\
+         \x20 --markdown   the tables of docs/performance.md\n\
          \x20 --quick      few short rounds: shows that everything runs, not how fast\n\
-         \x20 --work NAME  only this work: {}\n\
          \x20 --threads N  only with N worker threads, instead of 1 and then 2\n\
          \x20 --help       this text\n",
-        works.join(", ")
+        works.join(",\n               ")
     )
 }
 
@@ -37,15 +42,15 @@ pub(crate) fn help() -> String {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Request, String> {
     let mut arguments = arguments.into_iter();
     let mut options =
-        Options { json: false, plan: Plan::FULL, works: Work::ALL.to_vec(), threads: vec![1, 2] };
+        Options { format: Format::default(), plan: Plan::FULL, works: Vec::new(), threads: vec![1, 2] };
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--json" => options.json = true,
+            "--json" => options.format = Format::Json,
+            "--markdown" => options.format = Format::Markdown,
             "--quick" => options.plan = Plan::QUICK,
             "--work" => {
                 let name = arguments.next().ok_or("--work needs the name of a work")?;
-                let work = Work::named(&name).ok_or_else(|| format!("there is no work {name:?}"))?;
-                options.works = vec![work];
+                options.works.push(work(&name)?);
             }
             "--threads" => {
                 let number = arguments.next().ok_or("--threads needs a number")?;
@@ -55,10 +60,19 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Reque
                 options.threads = vec![threads];
             }
             "--help" | "-h" => return Ok(Request::Help),
-            other => return Err(format!("unknown option {other:?}")),
+            process::OPTION => return process::Run::parse(arguments).map(Request::Process),
+            option if option.starts_with('-') => return Err(format!("unknown option {option:?}")),
+            name => options.works.push(work(name)?),
         }
     }
+    if options.works.is_empty() {
+        options.works = Work::ALL.to_vec();
+    }
     Ok(Request::Run(options))
+}
+
+fn work(name: &str) -> Result<Work, String> {
+    Work::named(name).ok_or_else(|| format!("there is no work {name:?}"))
 }
 
 #[cfg(test)]
@@ -72,7 +86,7 @@ mod tests {
     #[test]
     fn without_arguments_everything_is_measured() {
         let Ok(Request::Run(options)) = parsed("") else { panic!("no options are fine") };
-        assert_eq!((options.works.len(), options.json), (Work::ALL.len(), false));
+        assert_eq!((options.works.len(), options.format), (Work::ALL.len(), Format::Table));
         assert_eq!(options.threads, [1, 2]);
     }
 
@@ -80,7 +94,16 @@ mod tests {
     fn one_work_on_one_count_of_threads() {
         let line = "--work memory --threads 3 --json";
         let Ok(Request::Run(options)) = parsed(line) else { panic!("{line} is fine") };
-        assert_eq!((options.works, options.threads, options.json), (vec![Work::Memory], vec![3], true));
+        let shown = (options.works, options.threads, options.format);
+        assert_eq!(shown, (vec![Work::Memory], vec![3], Format::Json));
+    }
+
+    #[test]
+    fn works_are_chosen_by_their_names() {
+        let line = "allocs --work timeout memory --markdown";
+        let Ok(Request::Run(options)) = parsed(line) else { panic!("{line} is fine") };
+        assert_eq!(options.works, [Work::Allocs, Work::Timeout, Work::Memory]);
+        assert_eq!(options.format, Format::Markdown);
     }
 
     #[test]
@@ -89,6 +112,7 @@ mod tests {
             ("--fast", "unknown option \"--fast\""),
             ("--work", "--work needs the name of a work"),
             ("--work tea", "there is no work \"tea\""),
+            ("memory tea", "there is no work \"tea\""),
             ("--threads", "--threads needs a number"),
             ("--threads 0", "--threads needs a number from 1 on, not \"0\""),
         ] {
