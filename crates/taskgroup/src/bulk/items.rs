@@ -1,0 +1,61 @@
+//! The futures given to one call, as tasks of a group of their own.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::panic::Location;
+
+use crate::error::{ErrorGroup, Failure};
+use crate::group::TaskGroup;
+use crate::task::Task;
+use crate::tree::{self, Id};
+
+/// Spawns what `items` gives; `each` makes a task's future of an item and its place. False: the group was cancelled
+/// before all had been taken, and no more were.
+pub(super) fn spawn_each<I, F, T, E>(
+    group: &TaskGroup<E>,
+    items: I,
+    location: &'static Location<'static>,
+    mut each: impl FnMut(usize, I::Item) -> F,
+    mut spawned: impl FnMut(Task<T>),
+) -> bool
+where
+    I: Iterator,
+    F: Future<Output = Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    let mut items = items.enumerate();
+    while !group.is_cancelled() {
+        let Some((index, item)) = items.next() else { return true };
+        spawned(group.spawn_at(each(index, item), location));
+    }
+    items.next().is_none()
+}
+
+/// Names a failure after the place of its task. Not before it fails: names cost, and most tasks do not fail.
+pub(super) fn name_item<E: 'static>(failure: &mut Failure<E>, index: usize) {
+    failure.set_name(format!("item {index}"));
+}
+
+/// The answer of a call whose tasks were cancelled with the region around it, without a failure: in a region that is
+/// cut none at all (R12).
+pub(super) async fn cut<E: Send + 'static>(group: TaskGroup<E>) -> ErrorGroup<E> {
+    if tree::is_cut() {
+        pending::<()>().await;
+    }
+    ErrorGroup::new(group.info(), Vec::new(), 0, group.cause())
+}
+
+/// Names the failures after the places of their tasks.
+pub(super) fn name_failed<E: 'static>(
+    mut errors: ErrorGroup<E>,
+    places: impl IntoIterator<Item = (Id, usize)>,
+) -> ErrorGroup<E> {
+    let places: HashMap<Id, usize> = places.into_iter().collect();
+    for failure in errors.failures_mut() {
+        if let Some(index) = places.get(&failure.id()) {
+            name_item(failure, *index);
+        }
+    }
+    errors
+}
