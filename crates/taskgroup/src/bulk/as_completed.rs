@@ -355,3 +355,31 @@ impl Wake for Arrival {
         self.arrivals.arrive(self.key);
     }
 }
+
+#[cfg(all(test, not(taskgroup_loom)))]
+mod tests {
+    use super::*;
+    use crate::TaskGroup;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_task_is_looked_at_once_however_many_there_are() {
+        const MANY: u64 = 10_000;
+        let group: TaskGroup = TaskGroup::new();
+        let tasks = (0..MANY).map(|number| {
+            group.spawn(async move {
+                tokio::time::sleep(std::time::Duration::from_millis(number % 100)).await;
+                Ok(())
+            })
+        });
+        let mut completed = as_completed(tasks);
+        let mut given = 0;
+        while let Some(task) = completed.next().await {
+            task.into_result().expect("a value");
+            given += 1;
+        }
+        assert_eq!(given, MANY);
+        // Beside them only those that the runtime's budget had put back.
+        assert!((10_000..=10_500).contains(&completed.looks), "{}", completed.looks);
+        group.join().await.expect("no failure");
+    }
+}

@@ -3,13 +3,11 @@
 use std::iter::once;
 use std::panic::Location;
 
-use super::contest::Contest;
-use super::items::{cut, name_failed, name_item, spawn_each};
-use crate::error::{self, ErrorGroup, Failure};
+use super::contest::{Contender, Contest};
+use super::items::{cut, failure_here, name_failed, name_item, spawn_each, tell_failed};
+use crate::error::{ErrorGroup, Failure};
 use crate::group::{OnPanic, TaskGroup, log_late};
 use crate::sync::{Arc, Mutex, lock};
-use crate::task::Problem;
-use crate::trace::{self, Fields};
 use crate::tree;
 
 /// Runs futures in parallel and gives the first value; the others are cancelled, and waited for. If all fail, all
@@ -74,7 +72,10 @@ where
         let group = TaskGroup::open_at("first_ok", OnPanic::Collect, location);
         let attempts =
             Arc::new(Attempts { contest: Contest::new(group.spawner()), failed: Mutex::new(Vec::new()) });
-        let each = |index, future| attempt(Arc::clone(&attempts), index, future);
+        let each = |index, future| {
+            let attempts = Arc::clone(&attempts);
+            Contender::new(future, move |result, cancelled| judge(&attempts, index, result, cancelled))
+        };
         let all = spawn_each(&group, once(first).chain(futures), location, each, drop);
         let drained = group.drain_at(location).await;
         let drained = drained.map_err(|errors| name_failed(errors, attempts.contest.take_failed()));
@@ -106,20 +107,10 @@ struct Attempts<T, E: Send + 'static> {
 }
 
 impl<T, E: Send + 'static> Attempts<T, E> {
-    /// The task whose code this is, at place `index`, has failed.
+    /// The task whose code this is, at place `index`, has failed by itself.
     fn fail(&self, index: usize, error: E) {
-        let failure = tree::with_current(|node| {
-            let node = node.expect("inside a task of the group").node();
-            let failure = Failure::new(Problem::Error(error), node.info(), tree::path_of(node));
-            let group = node.parent().map(|group| group.node().id().as_u64());
-            (failure, group)
-        });
-        let (failure, group) = failure;
-        if trace::wants_failed() {
-            let (path, error) = (Some(failure.path()), error::problem_text(&failure));
-            let fields = Fields { group, path, error: Some(&error), ..failure.who().fields() };
-            trace::failed(failure.who().kind().word(), false, &fields);
-        }
+        let failure = failure_here(error);
+        tell_failed(&failure);
         lock(&self.failed).push((index, failure));
     }
 
@@ -145,18 +136,20 @@ impl<T, E: Send + 'static> Attempts<T, E> {
     }
 }
 
-async fn attempt<T, E: Send + 'static>(
-    attempts: Arc<Attempts<T, E>>,
+/// The attempt at place `index` ended with `result`. `cancelled`: the end was one of the draining.
+fn judge<T, E: Send + 'static>(
+    attempts: &Attempts<T, E>,
     index: usize,
-    future: impl Future<Output = Result<T, E>>,
+    result: Result<T, E>,
+    cancelled: bool,
 ) -> Result<(), E> {
-    match future.await {
+    match result {
         Ok(value) => attempts.contest.succeed(value),
-        Err(error) if tree::is_cancelled() => {
-            attempts.contest.fail(index, false);
+        Err(error) if !cancelled => attempts.fail(index, error),
+        Err(error) => {
+            attempts.contest.note_failed(index);
             return Err(error);
         }
-        Err(error) => attempts.fail(index, error),
     }
     Ok(())
 }

@@ -7,6 +7,9 @@ use crate::error::ErrorGroup;
 use crate::group::{OnPanic, TaskGroup};
 use crate::task::Task;
 
+/// How many tasks room is made for before they are there: an iterator may promise more than there will be.
+const CAPACITY_MAX: usize = 10_000;
+
 /// Runs futures in parallel and gives their values in the order of the futures; the first failure cancels the rest.
 ///
 /// Use it where many futures of one type have to succeed, as `asyncio.gather` or `futures::try_join_all`; unlike the
@@ -57,7 +60,7 @@ where
     let futures = futures.into_iter();
     async move {
         let group = TaskGroup::open_at("gather", OnPanic::Resume, location);
-        let mut tasks = Vec::with_capacity(futures.size_hint().0);
+        let mut tasks = Vec::with_capacity(futures.size_hint().0.min(CAPACITY_MAX));
         let all = spawn_each(&group, futures, location, |_, future| future, |task| tasks.push(task));
         match group.drain_at(location).await {
             Ok(()) => match values(tasks).filter(|_| all) {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::future::pending;
 use std::panic::Location;
 
-use crate::error::{ErrorGroup, Failure};
+use crate::error::{self, ErrorGroup, Failure};
 use crate::group::TaskGroup;
-use crate::task::Task;
+use crate::task::{Problem, Task};
+use crate::trace::{self, Fields};
 use crate::tree::{self, Id};
 
 /// Spawns what `items` gives; `each` makes a task's future of an item and its place. False: the group was cancelled
@@ -30,6 +31,24 @@ where
         spawned(group.spawn_at(each(index, item), location));
     }
     items.next().is_none()
+}
+
+/// The failure of the task whose code this is: for one that does not go to the group.
+pub(super) fn failure_here<E: 'static>(error: E) -> Failure<E> {
+    tree::with_current(|node| {
+        let node = node.expect("inside a task of the group").node();
+        Failure::new(Problem::Error(error), node.info(), tree::path_of(node))
+    })
+}
+
+/// The event that a group would have made of it.
+pub(super) fn tell_failed<E: 'static>(failure: &Failure<E>) {
+    if trace::wants_failed() {
+        let group = tree::with_current(|node| Some(node?.node().parent()?.node().id().as_u64()));
+        let (path, error) = (Some(failure.path()), error::problem_text(failure));
+        let fields = Fields { group, path, error: Some(&error), ..failure.who().fields() };
+        trace::failed(failure.who().kind().word(), false, &fields);
+    }
 }
 
 /// Names a failure after the place of its task. Not before it fails: names cost, and most tasks do not fail.

@@ -1,4 +1,4 @@
-//! Every order of tasks that end on other threads, and the stream that is made, read and pushed to meanwhile.
+//! Every order of tasks that end on other threads, and the stream that is made, read or pushed to meanwhile.
 
 use std::any::Any;
 use std::future::{Pending, pending};
@@ -61,15 +61,15 @@ fn end_elsewhere(cell: Arc<Cell>) -> thread::JoinHandle<()> {
 }
 
 #[test]
-fn loom_tasks_that_end_while_the_stream_is_made_and_read_all_come_out_once() {
+fn loom_tasks_that_end_while_the_stream_is_read_all_come_out_once() {
     static IN_ORDER: AtomicBool = AtomicBool::new(false);
     static TURNED: AtomicBool = AtomicBool::new(false);
     loom::model(|| {
         let books = Arc::new(Books(node(NodeKind::Group)));
         let ((one, cell_one), (two, cell_two)) = (task(&books), task(&books));
+        let mut completed: AsCompleted<u8> = [one, two].into_iter().collect();
         let threads = [end_elsewhere(cell_one), end_elsewhere(cell_two)];
         let order = block_on(async {
-            let mut completed: AsCompleted<u8> = [one, two].into_iter().collect();
             let mut order = Vec::new();
             while let Some(task) = completed.next().await {
                 assert!(task.result().unwrap_err().is_cancelled());
@@ -82,13 +82,13 @@ fn loom_tasks_that_end_while_the_stream_is_made_and_read_all_come_out_once() {
             [1, 0] => TURNED.store(true, Ordering::SeqCst),
             _ => panic!("each once: {order:?}"),
         }
-        threads.map(|thread| thread.join().expect("no panic"));
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
     });
     assert!(IN_ORDER.load(Ordering::SeqCst) && TURNED.load(Ordering::SeqCst));
 }
 
 #[test]
-fn loom_a_task_that_takes_the_key_of_another_is_not_taken_for_ended() {
+fn loom_a_task_that_ends_while_it_is_put_into_the_stream_comes_out_of_its_own_key() {
     loom::model(|| {
         let books = Arc::new(Books(node(NodeKind::Group)));
         let ((one, cell_one), (two, cell_two)) = (task(&books), task(&books));
@@ -102,7 +102,7 @@ fn loom_a_task_that_takes_the_key_of_another_is_not_taken_for_ended() {
             assert!(completed.next().await.is_none());
             second
         });
-        [first, second].map(|thread| thread.join().expect("no panic"));
+        [first, second].into_iter().for_each(|thread| thread.join().expect("no panic"));
     });
 }
 

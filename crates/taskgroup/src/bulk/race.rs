@@ -3,8 +3,8 @@
 use std::iter::once;
 use std::panic::Location;
 
-use super::contest::Contest;
-use super::items::{cut, name_failed, spawn_each};
+use super::contest::{Contender, Contest};
+use super::items::{cut, failure_here, name_failed, spawn_each, tell_failed};
 use crate::error::ErrorGroup;
 use crate::group::{OnPanic, TaskGroup, log_late};
 use crate::sync::Arc;
@@ -36,9 +36,10 @@ use crate::tree;
 /// that has not run when the race is decided never runs; none is taken from the iterator any more. Futures that are
 /// not of one type are boxed (`Box::pin(…) as Pin<Box<dyn Future<Output = _> + Send>>`).
 ///
-/// A value that won stands. What a loser gives after that is dropped; an error or panic is not lost: the panic goes on
-/// here (below), the error is logged, as a failure that nobody can be told of. An error with which a loser says
-/// "cancelled" ([`Cancelled`](crate::Cancelled)) is none.
+/// A value that won stands, and who ends by itself a moment later came too late, with an error (a `DEBUG` event, as
+/// every failed task) as with a value. An error with which a loser ends that has already been *cancelled* is another
+/// thing: something went wrong while it was ended. It is logged, as a failure that nobody can be told of, unless
+/// it says "cancelled" ([`Cancelled`](crate::Cancelled)). A panic goes on here in any case (below).
 ///
 /// # Cancel safety
 ///
@@ -69,7 +70,10 @@ where
     async move {
         let group = TaskGroup::open_at("race", OnPanic::Resume, location);
         let contest = Arc::new(Contest::new(group.spawner()));
-        let each = |index, future| run_for(Arc::clone(&contest), index, future);
+        let each = |index, future| {
+            let contest = Arc::clone(&contest);
+            Contender::new(future, move |result, cancelled| judge(&contest, index, result, cancelled))
+        };
         spawn_each(&group, once(first).chain(futures), location, each, drop);
         match (group.drain_at(location).await, contest.take()) {
             (Ok(()), Some(value)) => Ok(value),
@@ -84,19 +88,23 @@ where
     }
 }
 
-async fn run_for<T, E: Send + 'static>(
-    contest: Arc<Contest<T, E>>,
+/// Who ended with `result`, at place `index`. `cancelled`: the end was one of the draining.
+fn judge<T, E: Send + 'static>(
+    contest: &Contest<T, E>,
     index: usize,
-    future: impl Future<Output = Result<T, E>>,
+    result: Result<T, E>,
+    cancelled: bool,
 ) -> Result<(), E> {
-    match future.await {
-        Ok(value) => {
-            contest.succeed(value);
-            Ok(())
+    match result {
+        Ok(value) => contest.succeed(value),
+        Err(error) if contest.fail() && !cancelled => {
+            // Dropped, as a value that comes second.
+            tell_failed(&failure_here(error));
         }
         Err(error) => {
-            contest.fail(index, true);
-            Err(error)
+            contest.note_failed(index);
+            return Err(error);
         }
     }
+    Ok(())
 }
