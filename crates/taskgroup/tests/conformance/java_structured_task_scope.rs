@@ -519,61 +519,6 @@ async fn line_46_test_subtask_when_cancelled() {
     assert!(!polled.load(Ordering::SeqCst));
 }
 
-/// Awaited in the order of spawning, the values stand in that order, whoever was first.
-#[tokio::test(start_paused = true)]
-async fn line_49_test_all_successful_or_throw2() {
-    let (ends, mut ended) = tokio::sync::mpsc::unbounded_channel();
-    let values = scope(async |tg: &TaskGroup| {
-        let spawn = |number: u64| {
-            let ends = ends.clone();
-            tg.spawn(async move {
-                sleep(Duration::from_secs(10 - number)).await;
-                ends.send(number)?;
-                Ok(number)
-            })
-        };
-        let tasks: Vec<_> = (1..=3).map(spawn).collect();
-        let mut values = Vec::new();
-        for task in tasks {
-            values.push(task.await?);
-        }
-        Ok(values)
-    })
-    .await
-    .unwrap();
-    assert_eq!(values, [1, 2, 3]);
-    let order: Vec<_> = std::iter::from_fn(|| ended.try_recv().ok()).collect();
-    assert_eq!(order, [3, 2, 1]);
-}
-
-/// One task of those whose values are collected fails: its error alone comes out.
-#[tokio::test(start_paused = true)]
-async fn line_50_test_all_successful_or_throw3() {
-    let alive = Alive::new();
-    let errors = scope(async |tg: &TaskGroup| {
-        let guard = alive.guard();
-        let tasks = [
-            tg.spawn(async { Ok("foo") }),
-            tg.spawn(async { Err(anyhow::anyhow!("no")) }),
-            tg.spawn(async move {
-                pending::<()>().await;
-                drop(guard);
-                Ok("never")
-            }),
-        ];
-        let mut values = Vec::new();
-        for task in tasks {
-            values.push(task.await?);
-        }
-        Ok(values)
-    })
-    .await
-    .unwrap_err();
-    assert_eq!(errors.len(), 1);
-    assert_eq!(errors.first().unwrap().error().unwrap().to_string(), "no");
-    assert_eq!(alive.now(), 0);
-}
-
 /// Joining a group without tasks succeeds.
 #[tokio::test(start_paused = true)]
 async fn line_61_test_await_successful_or_throw1() {
