@@ -118,7 +118,7 @@ mod timer;
 mod trace;
 mod tree;
 
-pub use bulk::{AsCompleted, Completed, as_completed, first_ok, gather, race};
+pub use bulk::{AsCompleted, Completed, Joined, as_completed, first_ok, gather, race};
 pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};
 pub use group::{
     Builder, CancelToken, GroupReport, OnDrop, OnFailure, OnPanic, Ready, Run, ScopeBody, Spawner,

@@ -1,8 +1,8 @@
 //! `first_ok`: the first success, or all the errors.
 
-use std::iter::once;
 use std::panic::Location;
 
+use super::Joined;
 use super::contest::{Contender, Contest};
 use super::items::{cut, failure_here, name_failed, name_item, spawn_each, tell_failed};
 use crate::error::{ErrorGroup, Failure};
@@ -31,7 +31,7 @@ use crate::tree;
 /// ```
 ///
 /// The futures become the tasks of a group of their own, which is opened when this future is first polled. A future
-/// that has not run when the first value is there never runs; none is taken from the iterator any more.
+/// that has not run when the first value is there never runs.
 ///
 /// Who asks for the first success has been given what was asked for: the errors before it are dropped (each is a
 /// `DEBUG` event, as every failed task). An error with which a future ends that has already been *cancelled* is not one
@@ -55,20 +55,19 @@ use crate::tree;
 /// attempt, it cancels the others at once; the payload of the first such panic goes on here after all have ended, and
 /// the errors so far are logged. When polled outside a tokio runtime.
 #[track_caller]
-pub fn first_ok<T, E, F>(
-    futures: impl IntoIterator<Item = F>,
-) -> impl Future<Output = Result<T, ErrorGroup<E>>>
+pub fn first_ok<T, E, F>(futures: impl IntoIterator<Item = F>) -> Joined<T, E>
 where
     F: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
     E: Send + 'static,
 {
     let location = Location::caller();
-    let mut futures = futures.into_iter();
-    let Some(first) = futures.next() else {
-        panic!("`first_ok` was given no future: there is neither a success nor an error then")
-    };
-    async move {
+    let futures: Vec<F> = futures.into_iter().collect();
+    assert!(
+        !futures.is_empty(),
+        "`first_ok` was given no future: there is neither a success nor an error then"
+    );
+    Joined::new(async move {
         let group = TaskGroup::open_at("first_ok", OnPanic::Collect, location);
         let attempts =
             Arc::new(Attempts { contest: Contest::new(group.spawner()), failed: Mutex::new(Vec::new()) });
@@ -76,7 +75,7 @@ where
             let attempts = Arc::clone(&attempts);
             Contender::new(future, move |result, cancelled| judge(&attempts, index, result, cancelled))
         };
-        let all = spawn_each(&group, once(first).chain(futures), location, each, drop);
+        let all = spawn_each(&group, futures, location, each, drop);
         let drained = group.drain_at(location).await;
         let drained = drained.map_err(|errors| name_failed(errors, attempts.contest.take_failed()));
         let value = attempts.contest.take();
@@ -96,7 +95,7 @@ where
                 }
             }
         }
-    }
+    })
 }
 
 struct Attempts<T, E: Send + 'static> {

@@ -2,13 +2,10 @@
 
 use std::panic::Location;
 
+use super::Joined;
 use super::items::{cut, name_failed, spawn_each};
-use crate::error::ErrorGroup;
 use crate::group::{OnPanic, TaskGroup};
 use crate::task::Task;
-
-/// How many tasks room is made for before they are there: an iterator may promise more than there will be.
-const CAPACITY_MAX: usize = 10_000;
 
 /// Runs futures in parallel and gives their values in the order of the futures; the first failure cancels the rest.
 ///
@@ -40,27 +37,24 @@ const CAPACITY_MAX: usize = 10_000;
 /// # Errors
 ///
 /// Every failure, as one [`ErrorGroup`]: more than one where others failed while they were being cancelled. A failure
-/// has the place of its future as its name: `item 3` for the fourth. No future is taken from the iterator after the
-/// first failure.
+/// has the place of its future as its name: `item 3` for the fourth.
 ///
 /// # Panics
 ///
 /// If a future panicked, with the payload of the first such panic, after all have ended. When polled outside a
 /// tokio runtime.
 #[track_caller]
-pub fn gather<T, E, F>(
-    futures: impl IntoIterator<Item = F>,
-) -> impl Future<Output = Result<Vec<T>, ErrorGroup<E>>>
+pub fn gather<T, E, F>(futures: impl IntoIterator<Item = F>) -> Joined<Vec<T>, E>
 where
     F: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
     E: Send + 'static,
 {
     let location = Location::caller();
-    let futures = futures.into_iter();
-    async move {
+    let futures: Vec<F> = futures.into_iter().collect();
+    Joined::new(async move {
         let group = TaskGroup::open_at("gather", OnPanic::Resume, location);
-        let mut tasks = Vec::with_capacity(futures.size_hint().0.min(CAPACITY_MAX));
+        let mut tasks = Vec::with_capacity(futures.len());
         let all = spawn_each(&group, futures, location, |_, future| future, |task| tasks.push(task));
         match group.drain_at(location).await {
             Ok(()) => match values(tasks).filter(|_| all) {
@@ -72,7 +66,7 @@ where
                 Err(name_failed(errors, places))
             }
         }
-    }
+    })
 }
 
 /// The values of tasks that have ended; `None` if one has none.

@@ -10,27 +10,26 @@ use crate::task::{Problem, Task};
 use crate::trace::{self, Fields};
 use crate::tree::{self, Id};
 
-/// Spawns what `items` gives; `each` makes a task's future of an item and its place. False: the group was cancelled
-/// before all had been taken, and no more were.
+/// Spawns the futures; `each` makes a task's future of one and its place. False: the group was cancelled before all
+/// had been spawned; the others have been dropped.
 pub(super) fn spawn_each<I, F, T, E>(
     group: &TaskGroup<E>,
-    items: I,
+    futures: Vec<I>,
     location: &'static Location<'static>,
-    mut each: impl FnMut(usize, I::Item) -> F,
+    mut each: impl FnMut(usize, I) -> F,
     mut spawned: impl FnMut(Task<T>),
 ) -> bool
 where
-    I: Iterator,
     F: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
     E: Send + 'static,
 {
-    let mut items = items.enumerate();
+    let mut futures = futures.into_iter().enumerate();
     while !group.is_cancelled() {
-        let Some((index, item)) = items.next() else { return true };
-        spawned(group.spawn_at(each(index, item), location));
+        let Some((index, future)) = futures.next() else { return true };
+        spawned(group.spawn_at(each(index, future), location));
     }
-    items.next().is_none()
+    futures.len() == 0
 }
 
 /// The failure of the task whose code this is: for one that does not go to the group.

@@ -7,11 +7,13 @@ mod contest;
 mod first_ok;
 mod gather;
 mod items;
+mod joined;
 mod race;
 
 pub use as_completed::{AsCompleted, Completed, as_completed};
 pub use first_ok::first_ok;
 pub use gather::gather;
+pub use joined::Joined;
 pub use race::race;
 
 #[cfg(all(test, taskgroup_loom))]

@@ -1,11 +1,10 @@
 //! `race`: the first to settle.
 
-use std::iter::once;
 use std::panic::Location;
 
+use super::Joined;
 use super::contest::{Contender, Contest};
 use super::items::{cut, failure_here, name_failed, spawn_each, tell_failed};
-use crate::error::ErrorGroup;
 use crate::group::{OnPanic, TaskGroup, log_late};
 use crate::sync::Arc;
 use crate::tree;
@@ -33,8 +32,8 @@ use crate::tree;
 /// ```
 ///
 /// The futures become the tasks of a group of their own, which is opened when this future is first polled. A future
-/// that has not run when the race is decided never runs; none is taken from the iterator any more. Futures that are
-/// not of one type are boxed (`Box::pin(…) as Pin<Box<dyn Future<Output = _> + Send>>`).
+/// that has not run when the race is decided never runs. Futures that are not of one type are boxed
+/// (`Box::pin(…) as Pin<Box<dyn Future<Output = _> + Send>>`).
 ///
 /// A value that won stands, and who ends by itself a moment later came too late, with an error (a `DEBUG` event, as
 /// every failed task) as with a value. An error with which a loser ends that has already been *cancelled* is another
@@ -56,25 +55,23 @@ use crate::tree;
 /// If no future is given: of none, none is the first. If a future panicked, the winner or a loser while it was being
 /// cancelled, with the payload of the first such panic, after all have ended. When polled outside a tokio runtime.
 #[track_caller]
-pub fn race<T, E, F>(futures: impl IntoIterator<Item = F>) -> impl Future<Output = Result<T, ErrorGroup<E>>>
+pub fn race<T, E, F>(futures: impl IntoIterator<Item = F>) -> Joined<T, E>
 where
     F: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
     E: Send + 'static,
 {
     let location = Location::caller();
-    let mut futures = futures.into_iter();
-    let Some(first) = futures.next() else {
-        panic!("`race` was given no future: of none, none is the first")
-    };
-    async move {
+    let futures: Vec<F> = futures.into_iter().collect();
+    assert!(!futures.is_empty(), "`race` was given no future: of none, none is the first");
+    Joined::new(async move {
         let group = TaskGroup::open_at("race", OnPanic::Resume, location);
         let contest = Arc::new(Contest::new(group.spawner()));
         let each = |index, future| {
             let contest = Arc::clone(&contest);
             Contender::new(future, move |result, cancelled| judge(&contest, index, result, cancelled))
         };
-        spawn_each(&group, once(first).chain(futures), location, each, drop);
+        spawn_each(&group, futures, location, each, drop);
         match (group.drain_at(location).await, contest.take()) {
             (Ok(()), Some(value)) => Ok(value),
             (Ok(()), None) => Err(cut(group).await),
@@ -85,7 +82,7 @@ where
             }
             (Err(errors), _) => Err(name_failed(errors, contest.take_failed())),
         }
-    }
+    })
 }
 
 /// Who ended with `result`, at place `index`. `cancelled`: the end was one of the draining.

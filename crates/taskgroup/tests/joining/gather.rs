@@ -1,6 +1,5 @@
 //! All values in order, or all failures.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use taskgroup::{CancelReason, gather, timeout};
@@ -209,26 +208,23 @@ async fn inside_a_shield_it_completes_in_spite_of_a_cancel() {
 }
 
 #[tokio::test]
-async fn nothing_is_taken_from_the_iterator_before_it_is_polled() {
-    let taken = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&taken);
-    let gathered = gather((0..3).map(move |number| {
-        counted.fetch_add(1, SeqCst);
-        after(0, Ok(number))
-    }));
-    assert_eq!(taken.load(SeqCst), 0);
-    assert_eq!(gathered.await.unwrap(), [0, 1, 2]);
-    assert_eq!(taken.load(SeqCst), 3);
-}
+async fn nothing_runs_before_it_is_polled() {
+    let (alive, steps) = (Alive::new(), Steps::default());
+    let guard = alive.guard();
+    let noted = steps.clone();
+    let gathered = gather([async move {
+        let _guard = guard;
+        noted.note("runs");
+        Outcome::Ok(())
+    }]);
+    tokio::task::yield_now().await;
+    assert!(steps.all().is_empty());
+    assert_eq!(gathered.await.unwrap(), [()]);
+    assert_eq!(steps.all(), ["runs"]);
+    assert_eq!(alive.now(), 0);
 
-#[test]
-fn after_a_failure_nothing_more_is_taken() {
-    let failed = multi_thread(2).block_on(async {
-        // Without an end: the first failure, on another thread, is what ends it.
-        let endless = (0..).map(|_| async { Outcome::<()>::Err("at once") });
-        tokio::spawn(async move { gather(endless).await.map(|values| values.len()) }).await.unwrap()
-    });
-    assert_eq!(failed.unwrap_err().first().unwrap().error(), Some(&"at once"));
+    drop(gather([guarded(alive.guard(), 1, Ok(()))]));
+    assert_eq!(alive.now(), 0, "never polled, and dropped");
 }
 
 #[test]
