@@ -28,6 +28,8 @@ table! {
     AsCompleted<u8>: Send Sync Unpin;
     AsCompleted<Sendable>: Send Unpin, not Sync;
     AsCompleted<Local>: Unpin, not Send Sync;
+    Joined<u8>: Send Unpin, not Sync;
+    Joined<Sendable, Sendable>: Send Unpin, not Sync;
     Completed<u8>: Send Sync Unpin;
     Completed<Sendable>: Send Unpin, not Sync;
     Completed<Local>: Unpin, not Send Sync;
@@ -173,10 +175,16 @@ async fn futures_of_bulk() {
     assert_eq!((all, pairs), (vec![5, 7], vec![(0, 3), (1, 5)]));
     assert!([3, 5].contains(&first) && [3, 5].contains(&any));
 
-    // The iterator need not be `Send` where the future need not be.
+    // With errors that are references, inside something of ours.
+    let one = async || Ok::<_, &'static str>(1);
+    drop(owned(async move { shield(gather([one()])).await }));
+    drop(owned(async move { timeout(std::time::Duration::ZERO, race([one()])).await }));
+    drop(owned(async move { finally(first_ok([one()]), async |_| ()).await }));
+
+    // The iterator need not be `Send`.
     let local = Rc::new(5);
-    let sum = gather((0..2).map(|number| std::future::ready(Ok::<_, ()>(*local + number)))).await.unwrap();
-    assert_eq!(sum, [5, 6]);
+    let sum = owned(gather((0..2).map(|number| std::future::ready(Ok::<_, ()>(*local + number)))));
+    assert_eq!(sum.await.unwrap(), [5, 6]);
 }
 
 #[derive(Debug)]

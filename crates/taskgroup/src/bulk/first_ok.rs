@@ -26,7 +26,7 @@ use crate::tree;
 /// assert_eq!(connected, "127.0.0.1");
 ///
 /// let errors = taskgroup::first_ok([connect("::1")]).await.unwrap_err();
-/// assert_eq!(errors.first().unwrap().to_string(), "task \"item 0\" failed: no route to ::1");
+/// assert_eq!(errors.first().unwrap().path(), "first_ok > item 0");
 /// # Ok(()) }
 /// ```
 ///

@@ -24,10 +24,33 @@ use crate::task::Task;
 /// # Ok(()) }
 /// ```
 ///
-/// Where only `?` says what the errors of the futures are, name the types: `gather::<usize, anyhow::Error, _>(…)`. For
-/// errors as values give futures that never fail: `async { Ok(fallible().await) }`. For futures of different types
-/// there is [`scope`](crate::scope()); it also shows a group with settings (a name, a limit of time, names for its
-/// tasks) around the same work.
+/// Where only `?` says what the errors of the futures are, name the types: `gather::<usize, anyhow::Error, _>(…)`. To
+/// have errors as values give futures that never fail: `async { Ok(fallible().await) }`. For futures of different types
+/// see [`scope`](crate::scope()).
+///
+/// # With settings
+///
+/// A group of your own has a name, a limit of time, names for its tasks, and the rest of [`Builder`](crate::Builder).
+/// Gathering is a loop over the handles then:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), taskgroup::ErrorGroup> {
+/// # async fn fetch(page: String) -> anyhow::Result<usize> { Ok(page.len()) }
+/// # use std::time::Duration;
+/// use taskgroup::TaskGroup;
+/// let crawl = TaskGroup::builder().name("crawl").timeout(Duration::from_secs(30));
+/// let lengths = crawl.scope(async |tg: &TaskGroup| {
+///     let pages = ["/", "/news", "/about"];
+///     let tasks = pages.map(|page| tg.task().name(page).spawn(fetch(page.to_owned())));
+///     let mut lengths = Vec::new();
+///     for task in tasks {
+///         lengths.push(task.await?);
+///     }
+///     Ok(lengths)
+/// });
+/// assert_eq!(lengths.await?, [1, 5, 6]);
+/// # Ok(()) }
+/// ```
 ///
 /// # Cancel safety
 ///
