@@ -159,7 +159,7 @@ async fn futures_of_bulk() {
         Ok(text.len())
     }
     let host = tokio::spawn(async {
-        let texts = vec!["one".to_owned(), "three".to_owned()];
+        let texts = ["one".to_owned(), "three".to_owned()];
         let prefix = String::from("> ");
         let all = gather(texts.iter().map(|text| length(format!("{prefix}{text}")))).await?;
         let pairs = gather(texts.iter().enumerate().map(|(index, text)| {

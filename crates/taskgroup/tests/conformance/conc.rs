@@ -344,6 +344,22 @@ async fn line_34_context_canceled_propagates() {
     outer.join().await.unwrap();
 }
 
+/// The time limit outside is over: it is that which is reported, and the tasks inside are told of it.
+#[tokio::test(start_paused = true)]
+async fn line_35_context_timed_out_propagates() {
+    let second = Duration::from_secs(1);
+    let (tell, told) = oneshot::channel();
+    let work = taskgroup::scope(async |tg: &TaskGroup| {
+        let task = tg.spawn(std::future::pending::<Result<(), _>>());
+        let _ = tell.send(task);
+        Ok(())
+    });
+    let late = taskgroup::timeout(second, work).await.unwrap_err();
+    assert_eq!(late.after(), second);
+    let error = told.await.unwrap().into_result().unwrap_err();
+    assert!(matches!(error.reason().unwrap().root().reason(), CancelReason::Deadline(..)));
+}
+
 /// A cancel after the end changes nothing of what came out.
 #[tokio::test(start_paused = true)]
 async fn line_36_return_before_timed_out() {

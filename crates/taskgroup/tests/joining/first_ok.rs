@@ -165,7 +165,7 @@ async fn dropped_in_the_middle_it_drops_all_at_once() {
 async fn one_inside_the_other_gives_the_errors_as_nested_groups() {
     let mirrors = |country: &'static str, errors: [&'static str; 2]| async move {
         let tried = errors.map(|error| async move { Err::<(), _>(anyhow::anyhow!(error)) });
-        Ok(first_ok(tried).await.map_err(|errors| anyhow::Error::new(errors).context(country))?)
+        first_ok(tried).await.map_err(|errors| anyhow::Error::new(errors).context(country))
     };
     let tried = [mirrors("here", ["refused", "reset"]), mirrors("there", ["no route", "no name"])];
     let errors: ErrorGroup = first_ok(tried).await.unwrap_err();

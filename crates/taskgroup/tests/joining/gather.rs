@@ -137,8 +137,11 @@ fn dropped_in_the_middle_on_several_threads_nothing_is_alive_after_it() {
                 #[allow(unreachable_code, reason = "the type")]
                 Outcome::Ok(())
             });
-            let gathered = std::pin::pin!(gather(busy));
-            let _ = futures::future::select(gathered, std::pin::pin!(tokio::task::yield_now())).await;
+            {
+                let gathered = std::pin::pin!(gather(busy));
+                let _ = futures::future::select(gathered, std::pin::pin!(tokio::task::yield_now())).await;
+            }
+            assert_eq!((alive.now(), alive.ever()), (0, 100));
         }
     });
 }
