@@ -59,7 +59,7 @@ use crate::task::Task;
 ///
 /// # Errors
 ///
-/// Every failure, as one [`ErrorGroup`]: more than one where others failed while they were being cancelled. A failure
+/// Every failure, as one [`ErrorGroup`](crate::ErrorGroup): more than one where others failed while they were being cancelled. A failure
 /// has the place of its future as its name: `item 3` for the fourth.
 ///
 /// # Panics

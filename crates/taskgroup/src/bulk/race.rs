@@ -47,7 +47,7 @@ use crate::tree;
 ///
 /// # Errors
 ///
-/// If the first to end failed, an [`ErrorGroup`] with that error, and after it those of losers that failed while
+/// If the first to end failed, an [`ErrorGroup`](crate::ErrorGroup) with that error, and after it those of losers that failed while
 /// they were being cancelled. A failure has the place of its future as its name: `item 1` for the second.
 ///
 /// # Panics

@@ -14,6 +14,11 @@ type Plain = TaskGroup<&'static str>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+async fn quiet(time: Duration) -> Result<(), &'static str> {
+    sleep(time).await;
+    Ok(())
+}
+
 /// Spawns a task that is cancelled after a second, and waits for its end.
 async fn cancelled_after_a_second<T: Send + 'static>(
     work: impl Future<Output = Result<T, &'static str>> + Send + 'static,
@@ -56,7 +61,7 @@ async fn line_43_test_defer_cancel_shield() {
     let steps = Steps::default();
     let noted = steps.clone();
     let ended = cancelled_after_a_second(finally(pending::<Result<(), _>>(), async move |_how| {
-        let inner = finally(async { Ok::<_, &str>(sleep(SECOND).await) }, async |_how| {
+        let inner = finally(quiet(SECOND), async |_how| {
             shield(sleep(SECOND)).await;
             noted.note("inner cleanup");
         });
@@ -97,7 +102,7 @@ async fn line_45_test_sleep_cancel_shield() {
 #[tokio::test(start_paused = true)]
 async fn line_46_test_async_stream_cancel_shield() {
     let other: Plain = TaskGroup::new();
-    let mut completed = as_completed([other.spawn(async { Ok(sleep(2 * SECOND).await) })]);
+    let mut completed = as_completed([other.spawn(quiet(2 * SECOND))]);
     let element = cancelled_after_a_second(async move {
         let task = shield(completed.next()).await.expect("one task");
         Ok(task.into_result().is_ok())
@@ -110,7 +115,7 @@ async fn line_46_test_async_stream_cancel_shield() {
 #[tokio::test(start_paused = true)]
 async fn line_47_test_child_task_cancel_shield() {
     let group: Plain = TaskGroup::new();
-    let task = group.spawn(async { Ok(shield(async { sleep(2 * SECOND).await }).await) });
+    let task = group.spawn(shield(quiet(2 * SECOND)));
     sleep(SECOND).await;
     group.cancel();
     group.join().await.unwrap();
@@ -140,8 +145,8 @@ async fn line_49_test_add_task_cancel_shield() {
     let group: Plain = TaskGroup::new();
     let (spawner, (tell, told)) = (group.spawner(), oneshot::channel::<Task<()>>());
     group.spawn(async move {
-        let task = shield(async { spawner.spawn(pending()) }).await;
-        tell.send(task).map_err(|_| "nobody listens")
+        let told = shield(async { tell.send(spawner.spawn(pending())) }).await;
+        told.map_err(|_| "nobody listens")
     });
     let task = told.await.unwrap();
     sleep(SECOND).await;
