@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use taskgroup::{Cancelled, race, timeout};
+use taskgroup::{race, timeout};
 use tokio::time::Instant;
 
 use super::common::{multi_thread, within_an_hour};
@@ -91,7 +91,8 @@ async fn losers_that_answer_that_they_were_cancelled_have_not_failed() {
 }
 
 /// What a cancelled token's `check` gives.
-async fn cancelled_error() -> Cancelled {
+#[cfg(feature = "tracing")]
+async fn cancelled_error() -> taskgroup::Cancelled {
     let token = taskgroup::CancelToken::new();
     token.cancel();
     token.check().unwrap_err()
