@@ -29,6 +29,10 @@
 //! | wait until a server listens | [`TaskGroup::start`] |
 //! | run blocking code that can be told to stop | [`TaskGroup::spawn_blocking`], [`CancelToken`] |
 //! | await or cancel one task | [`Task`] |
+//! | run many futures and have all their values, in order | [`gather()`] |
+//! | have the first answer, or the first success | [`race()`], [`first_ok()`] |
+//! | take results as they come | [`as_completed()`] |
+//! | await futures of different types together | [`scope()`], under *Values of different types* |
 //! | handle failures by their type | [`ErrorGroup::except`] |
 //! | limit the time of some work, of a group | [`timeout`], [`timeout_at`]; [`Builder::timeout`], [`Builder::deadline`] |
 //! | know how much time there is | [`deadline()`] |
@@ -102,6 +106,7 @@
 //! | `DEBUG` | a group was cancelled | `location`, `cause` |
 
 // The pages show everything; the features are on for them.
+mod bulk;
 #[cfg(all(doctest, feature = "signal"))]
 mod doc_tests;
 mod error;
@@ -117,6 +122,7 @@ mod timer;
 mod trace;
 mod tree;
 
+pub use bulk::{AsCompleted, Completed, Joined, as_completed, first_ok, gather, race};
 pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};
 pub use group::{
     Builder, CancelToken, GroupReport, OnDrop, OnFailure, OnPanic, Ready, Run, ScopeBody, Spawner,

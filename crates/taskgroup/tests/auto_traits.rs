@@ -25,6 +25,14 @@ table! {
     Builder: Send Sync Unpin;
     TaskBuilder<'static, Error>: Send Sync Unpin;
     Task<u8>: Send Sync Unpin;
+    AsCompleted<u8>: Send Sync Unpin;
+    AsCompleted<Sendable>: Send Unpin, not Sync;
+    AsCompleted<Local>: Unpin, not Send Sync;
+    Joined<u8>: Send Unpin, not Sync;
+    Joined<Sendable, Sendable>: Send Unpin, not Sync;
+    Completed<u8>: Send Sync Unpin;
+    Completed<Sendable>: Send Unpin, not Sync;
+    Completed<Local>: Unpin, not Send Sync;
     Task<Sendable>: Send Unpin, not Sync;
     Task<Local>: Unpin, not Send Sync;
     TaskError: Send Sync Unpin;
@@ -137,6 +145,46 @@ async fn futures_are_send() {
     let task = group.spawn(async { Ok(1) });
     send(task.wait_finished()).await;
     send(unpin_is_not_needed(group.join())).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn futures_of_bulk() {
+    let ready = |value| std::future::ready(Ok::<_, Sendable>(Sendable::new(value)));
+    assert_eq!(owned(gather([ready(1)])).await.unwrap()[0].get(), 1);
+    assert_eq!(owned(race([ready(2)])).await.unwrap().get(), 2);
+    assert_eq!(owned(first_ok([ready(3)])).await.unwrap().get(), 3);
+
+    // Of closures over what is borrowed, inside a task.
+    async fn length(text: String) -> anyhow::Result<usize> {
+        Ok(text.len())
+    }
+    let host = tokio::spawn(async {
+        let texts = ["one".to_owned(), "three".to_owned()];
+        let prefix = String::from("> ");
+        let all = gather(texts.iter().map(|text| length(format!("{prefix}{text}")))).await?;
+        let pairs = gather(texts.iter().enumerate().map(|(index, text)| {
+            let text = text.clone();
+            async move { anyhow::Ok((index, length(text).await?)) }
+        }))
+        .await?;
+        let first = race(texts.iter().map(|text| length(text.clone()))).await?;
+        let any = first_ok(texts.iter().rev().map(|text| length(text.clone()))).await?;
+        Ok::<_, ErrorGroup>((all, pairs, first, any))
+    });
+    let (all, pairs, first, any) = host.await.unwrap().unwrap();
+    assert_eq!((all, pairs), (vec![5, 7], vec![(0, 3), (1, 5)]));
+    assert!([3, 5].contains(&first) && [3, 5].contains(&any));
+
+    // With errors that are references, inside something of ours.
+    let one = async || Ok::<_, &'static str>(1);
+    drop(owned(async move { shield(gather([one()])).await }));
+    drop(owned(async move { timeout(std::time::Duration::ZERO, race([one()])).await }));
+    drop(owned(async move { finally(first_ok([one()]), async |_| ()).await }));
+
+    // The iterator need not be `Send`.
+    let local = Rc::new(5);
+    let sum = owned(gather((0..2).map(|number| std::future::ready(Ok::<_, ()>(*local + number)))));
+    assert_eq!(sum.await.unwrap(), [5, 6]);
 }
 
 #[derive(Debug)]

@@ -49,8 +49,8 @@ fn tests() -> BTreeMap<String, Vec<u32>> {
         if name == "main" {
             continue;
         }
-        // A long list has a second file for what needs timeouts.
-        let list = name.strip_suffix("-time").unwrap_or(&name);
+        // A long list has a second file for what needs timeouts, or for futures and handles awaited together.
+        let list = ["-time", "-joining"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(&name);
         let numbers = tests.entry(list.to_owned()).or_default();
         numbers.extend(read(&path).lines().filter_map(line_of_test));
     }

@@ -120,6 +120,15 @@ impl<E: 'static> Failure<E> {
         &self.who
     }
 
+    /// Names a task that was spawned without a name: here, and as the last step of the path.
+    pub(crate) fn set_name(&mut self, name: String) {
+        let id = self.who.id().to_string();
+        if let Some(above) = self.path.strip_suffix(&id) {
+            self.path = format!("{above}{name}").into_boxed_str();
+        }
+        self.who.name = Some(name.into());
+    }
+
     pub(super) fn error_mut(&mut self) -> Option<&mut E> {
         match &mut self.problem {
             Problem::Error(error) => Some(error),

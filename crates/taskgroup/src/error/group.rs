@@ -82,6 +82,14 @@ impl<E: 'static> ErrorGroup<E> {
         &self.0.failures
     }
 
+    pub(crate) fn who(&self) -> &NodeInfo {
+        &self.0.group
+    }
+
+    pub(crate) fn failures_mut(&mut self) -> &mut [Failure<E>] {
+        &mut self.0.failures
+    }
+
     /// All failures walked flat: those of nested groups in place of the groups.
     pub fn leaves(&self) -> Leaves<'_, E> {
         Leaves::new(self)

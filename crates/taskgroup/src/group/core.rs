@@ -421,7 +421,7 @@ fn log_account<E: 'static>(account: Account<E>, group: &Node) {
 }
 
 /// Logs a failure that nobody can be told of. `E` need not be printable; where it carries a text, it is shown.
-fn log_lost<E: 'static>(failure: Failure<E>) {
+pub(super) fn log_lost<E: 'static>(failure: Failure<E>) {
     let (who, path, error) = (failure.who(), failure.path(), error::problem_text(&failure));
     let fields = Fields { path: Some(path), error: Some(&error), ..who.fields() };
     let what = format_args!("a failure that nobody can be told of: {who}: {error} (in {path})");

@@ -23,6 +23,7 @@ mod builder;
 mod clock;
 mod cooperative;
 mod core;
+mod placed;
 mod region;
 mod report;
 #[cfg(feature = "signal")]
@@ -53,6 +54,7 @@ pub use task_builder::TaskBuilder;
 pub use token::CancelToken;
 
 pub(crate) use clock::{DEFERRED, Deadline, Limit};
+pub(crate) use placed::log_late;
 
 use self::builder::Settings;
 use self::core::GroupCore;

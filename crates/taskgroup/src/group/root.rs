@@ -8,7 +8,7 @@ use super::TaskGroup;
 use super::builder::{OnFailure, OnPanic, Settings};
 use super::run::Run;
 use crate::error::ErrorGroup;
-use crate::tree::{CancelCause, CancelReason, Member, NodeInfo, NodeKind};
+use crate::tree::{CancelReason, Member, NodeInfo, NodeKind};
 
 /// The settings of a root group, whatever its error type.
 pub(crate) struct RootSettings {
@@ -43,10 +43,6 @@ impl<E: Send + 'static> TaskGroup<E> {
 
     pub(crate) fn cancel_for(&self, reason: CancelReason) {
         self.core.cancel_for(reason);
-    }
-
-    pub(crate) fn cause(&self) -> Option<CancelCause> {
-        self.core.node().cause()
     }
 
     /// The tasks that have not ended.

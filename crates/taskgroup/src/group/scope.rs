@@ -45,6 +45,26 @@ where
 /// # Ok(()) }
 /// ```
 ///
+/// # Values of different types
+///
+/// The body does what a `try_join!` macro does, on all cores, and waits for what it cancels: spawn each, await each.
+/// The order of the awaits does not matter, a failure cuts the body wherever it stands. For many futures of one type
+/// there are [`gather`](crate::gather()), [`race`](crate::race()) and [`first_ok`](crate::first_ok()).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), taskgroup::ErrorGroup> {
+/// # async fn user(id: u32) -> anyhow::Result<String> { Ok(format!("user {id}")) }
+/// # async fn orders(_of: u32) -> anyhow::Result<Vec<u64>> { Ok(vec![7]) }
+/// // let (user, orders) = try_join!(user(1), orders(1))?;
+/// let (user, orders) = taskgroup::scope(async |tg| {
+///     let (user, orders) = (tg.spawn(user(1)), tg.spawn(orders(1)));
+///     Ok((user.await?, orders.await?))
+/// })
+/// .await?;
+/// # assert_eq!((user.as_str(), &*orders), ("user 1", &[7][..]));
+/// # Ok(()) }
+/// ```
+///
 /// # Which error type?
 ///
 /// `E` is inferred. Where only `?` says what the errors are, nothing does: write `async |tg: &TaskGroup|` for

@@ -5,15 +5,18 @@ mod anyio_from_thread;
 mod anyio_taskgroups;
 mod anyio_taskgroups_time;
 mod anyio_to_thread;
+mod anyio_to_thread_joining;
 mod conc;
 mod cpython_exception_group;
 #[cfg(feature = "signal")]
 mod cpython_runners;
 mod cpython_taskgroups;
 mod cpython_tasks;
+mod cpython_tasks_joining;
 mod cpython_timeouts;
 mod go_errgroup;
 mod java_structured_task_scope;
+mod java_structured_task_scope_joining;
 mod kotlin_coroutine_scope;
 mod kotlin_extra;
 mod kotlin_supervisor;
@@ -22,6 +25,7 @@ mod stdexec_scopes;
 #[path = "../common/mod.rs"]
 mod support;
 mod swift_taskgroup;
+mod swift_taskgroup_joining;
 mod tokio_cancellation_token;
 mod tokio_join_map;
 mod tokio_join_set;

@@ -356,22 +356,6 @@ async fn line_14_test_skip_calling_next_but_invoke_cancel_all() {
     assert_eq!(saw.load(Ordering::SeqCst), 2);
 }
 
-/// Five tasks that have ended before the first is asked: each gives its value, and nothing is left.
-#[tokio::test(start_paused = true)]
-async fn line_16_test_sum_next_on_completed() {
-    let group: Plain = TaskGroup::new();
-    let tasks: Vec<_> = (1..=5).map(|number| group.spawn(async move { Ok(number) })).collect();
-    group.wait_idle().await;
-    assert!(tasks.iter().all(|task| task.is_finished()));
-    assert!(group.is_empty());
-    let mut sum = 0;
-    for task in tasks {
-        sum += task.await.unwrap();
-    }
-    assert_eq!(sum, 15);
-    group.join().await.unwrap();
-}
-
 /// A task that succeeds, one that fails, and a body that returns at once: in a thousand races the failure is
 /// reported each time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -91,6 +91,24 @@ async fn line_03_alternating() {
     assert!(living.into_values().all(|task| task.into_result().is_ok()));
 }
 
+/// The names of the living can be listed; after the join there are none.
+#[tokio::test(start_paused = true)]
+async fn line_04_keys() {
+    let group: TaskGroup = TaskGroup::new();
+    let spawner = group.spawner();
+    let names = || {
+        let living = spawner.stragglers();
+        living.iter().map(|task| task.name().expect("named").to_owned()).collect::<BTreeSet<_>>()
+    };
+    let quick = numbered(&group, 1);
+    let _slow = [10, 20].map(|number| numbered(&group, number));
+    assert_eq!(names(), ["1", "10", "20"].map(str::to_owned).into());
+    quick.await.unwrap();
+    assert_eq!(names(), ["10", "20"].map(str::to_owned).into());
+    group.join().await.unwrap();
+    assert!(names().is_empty());
+}
+
 /// Cancelling the children with odd numbers cancels these, by their names, and nobody else.
 #[tokio::test(start_paused = true)]
 async fn line_05_abort_by_key() {

@@ -1,0 +1,20 @@
+//! Many at once: futures that are run together, and handles that are awaited together.
+//!
+//! What runs futures here opens a group for them, so that errors, panics, cancels and drops are those of any group.
+
+mod as_completed;
+mod contest;
+mod first_ok;
+mod gather;
+mod items;
+mod joined;
+mod race;
+
+pub use as_completed::{AsCompleted, Completed, as_completed};
+pub use first_ok::first_ok;
+pub use gather::gather;
+pub use joined::Joined;
+pub use race::race;
+
+#[cfg(all(test, taskgroup_loom))]
+mod loom_tests;
