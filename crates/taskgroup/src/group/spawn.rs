@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::blocking::BlockingCall;
 use super::core::{GroupCore, ToGroup};
+use super::limit::Reserved;
 use super::token::CancelToken;
 use crate::sync::Arc;
 use crate::task::{Ended, Task, TaskCell, place, place_blocking};
@@ -21,12 +22,15 @@ pub(super) struct Options {
     pub(super) eager: bool,
     pub(super) cooperative: bool,
     pub(super) grace: Option<Duration>,
+    /// Where the group has a limit, and somebody waited for room.
+    pub(super) place: Option<Reserved>,
     pub(super) location: &'static Location<'static>,
 }
 
 impl Options {
     pub(super) fn new(location: &'static Location<'static>) -> Self {
-        Self { name: None, background: false, eager: false, cooperative: false, grace: None, location }
+        let (name, grace, place) = (None, None, None);
+        Self { name, background: false, eager: false, cooperative: false, grace, place, location }
     }
 
     fn hold(&self) -> Hold {
@@ -44,7 +48,7 @@ impl Options {
 
 impl<E: Send + 'static> GroupCore<E> {
     #[track_caller]
-    pub(super) fn spawn<F, T>(self: &Arc<Self>, future: F, options: Options) -> Task<T>
+    pub(super) fn spawn<F, T>(self: &Arc<Self>, future: F, mut options: Options) -> Task<T>
     where
         F: Future + Send + 'static,
         F::Output: Into<Ended<T, E>>,
@@ -52,11 +56,12 @@ impl<E: Send + 'static> GroupCore<E> {
     {
         self.runtime();
         let (hold, eager, grace) = (options.hold(), options.eager, self.grace_of(&options));
+        let place = options.place.take();
         let node = options.into_node(NodeKind::Task);
         let span = self.span_of(&node);
         let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future, span);
         match self.admit(&cell, hold) {
-            Ok(()) => self.place(&cell, eager, grace),
+            Ok(()) => self.begin(&cell, place, move |core, cell, now| core.place(cell, eager && now, grace)),
             Err(cause) => self.bear_cancelled(&cell, cause),
         }
         Task::new(cell)
@@ -66,7 +71,7 @@ impl<E: Send + 'static> GroupCore<E> {
     pub(super) fn try_spawn<F, T>(
         self: &Arc<Self>,
         future: F,
-        options: Options,
+        mut options: Options,
     ) -> Result<Task<T>, TrySpawnError<F>>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
@@ -74,12 +79,13 @@ impl<E: Send + 'static> GroupCore<E> {
     {
         self.runtime();
         let (hold, eager, grace) = (options.hold(), options.eager, self.grace_of(&options));
+        let place = options.place.take();
         let node = options.into_node(NodeKind::Task);
         let span = self.span_of(&node);
         let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future, span);
         match self.admit(&cell, hold) {
             Ok(()) => {
-                self.place(&cell, eager, grace);
+                self.begin(&cell, place, move |core, cell, now| core.place(cell, eager && now, grace));
                 Ok(Task::new(cell))
             }
             Err(cause) => Err(TrySpawnError { future: cell.into_future(), cause }),
@@ -87,18 +93,18 @@ impl<E: Send + 'static> GroupCore<E> {
     }
 
     #[track_caller]
-    pub(super) fn spawn_blocking<F, T>(self: &Arc<Self>, closure: F, options: Options) -> Task<T>
+    pub(super) fn spawn_blocking<F, T>(self: &Arc<Self>, closure: F, mut options: Options) -> Task<T>
     where
         F: FnOnce(&CancelToken) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
     {
         self.runtime();
-        let hold = options.hold();
+        let (hold, place) = (options.hold(), options.place.take());
         let node = options.into_node(NodeKind::Blocking);
         let span = self.span_of(&node);
         let cell = TaskCell::<_, T, ToGroup<E>>::new(node, BlockingCall::new(closure), span);
         match self.admit(&cell, hold) {
-            Ok(()) => place_blocking(self.runtime(), Arc::clone(&cell)),
+            Ok(()) => self.begin(&cell, place, |core, cell, _| place_blocking(core.runtime(), Arc::clone(cell))),
             Err(cause) => self.bear_cancelled(&cell, cause),
         }
         Task::new(cell)
@@ -115,6 +121,9 @@ impl<E: Send + 'static> GroupCore<E> {
     }
 
     fn admit<M: Member>(self: &Arc<Self>, cell: &Arc<M>, hold: Hold) -> Result<(), CancelCause> {
+        if self.group_limit().is_some() {
+            cell.node().set_limited();
+        }
         Node::admit(self.member(), Arc::clone(cell) as NodeRef, hold)
     }
 

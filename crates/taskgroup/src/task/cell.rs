@@ -175,6 +175,25 @@ where
         self.stage.with_mut(|stage| unsafe { *stage = Stage::Returned(Box::new(ended)) });
     }
 
+    /// Keeps what is to be woken when the child gives up its place under a limit: at its end, once. False: it had
+    /// ended, and has given it up.
+    pub(crate) fn keep_place(&self, place: &Waker) -> bool {
+        let mut kept = false;
+        let ended = self.register(|waits| kept = waits.add(WaitKey::PLACE, place).is_none());
+        match (ended, kept) {
+            (false, _) => {}
+            // Unless it has been woken with the other waiters.
+            (true, true) => self.give_up_place(),
+            (true, false) => tree::wake(place.clone()),
+        }
+        !ended
+    }
+
+    pub(super) fn give_up_place(&self) {
+        let place = lock(&self.waits).remove(WaitKey::PLACE);
+        place.into_iter().for_each(tree::wake);
+    }
+
     /// Wakes whoever waits for the end.
     pub(super) fn wake_waiters(&self) {
         let waits = std::mem::take(&mut *lock(&self.waits));
@@ -219,10 +238,11 @@ where
         self.state.is_done()
     }
 
-    /// A blocking closure that no thread has picked up yet is dropped at once: the pool may be busy for long.
+    /// A blocking closure that no thread has picked up yet is dropped at once: the pool may be busy for long. So is
+    /// a child that waits for its turn under a limit.
     fn on_cancel(&self) {
-        if self.node.kind() == NodeKind::Blocking
-            && let ClaimDrop::Granted { .. } = self.state.claim_drop(thread_token())
+        if (self.node.kind() == NodeKind::Blocking || self.node.is_limited())
+            && self.state.claim_unstarted(thread_token())
         {
             self.end_dropped(false);
         }

@@ -34,9 +34,13 @@ pub(super) const GRACED: u32 = 1 << 13;
 pub(super) const WOKEN: u32 = 1 << 14;
 /// A region that lists such a shield somewhere below. Set and cleared under the lock.
 pub(super) const WOKEN_BELOW: u32 = 1 << 15;
+/// A child that stands under a limit. Set before it is shared.
+pub(super) const LIMITED: u32 = 1 << 16;
+/// Such a child that waits for its turn. Set and cleared by whoever queues and launches it.
+pub(super) const QUEUED: u32 = 1 << 17;
 /// Polls that were given and not used are counted above the flags: a combinator with a budget of its own may use a
 /// poll for something else.
-const TRY: u32 = 1 << 16;
+const TRY: u32 = 1 << 18;
 /// A `run` that is not polled at all gets no more polls than this for its failures: in each, other code runs.
 pub(super) const DELIVERY_TRIES: u32 = 16;
 /// For a shield more is at stake: hundreds of futures that wake themselves may stand before it.
