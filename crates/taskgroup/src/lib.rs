@@ -121,8 +121,8 @@ mod tree;
 
 pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};
 pub use group::{
-    Builder, CancelToken, GroupReport, Limiter, OnDrop, OnFailure, OnPanic, Permit, Place, Ready, Run, ScopeBody,
-    Spawner, TaskBuilder, TaskGroup, TrySpawnError, scope,
+    Builder, CancelToken, GroupReport, Limiter, OnDrop, OnFailure, OnPanic, Permit, Place, Ready, Run,
+    ScopeBody, Spawner, TaskBuilder, TaskGroup, TrySpawnError, scope,
 };
 #[cfg(feature = "signal")]
 pub use run::{Outcome, Runner, run};

@@ -184,12 +184,12 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// use taskgroup::TaskGroup;
     /// let handled = TaskGroup::builder().limit(4).scope(async |tg| {
     ///     for request in 0..1_000 {
-    ///         tg.spawn_when_ready(async move { Ok(drop(request)) }).await; // never more than four in memory
-    ///         assert!(tg.len() <= 4);
+    ///         tg.spawn_when_ready(async move { Ok(request) }).await; // never more than four of them
     ///     }
-    ///     Ok(1_000)
+    ///     assert_eq!(tg.report().queued(), 0);
+    ///     Ok("all of them")
     /// });
-    /// assert_eq!(handled.await?, 1_000);
+    /// assert_eq!(handled.await?, "all of them");
     /// # Ok(()) }
     /// ```
     ///
@@ -225,7 +225,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// let group: TaskGroup = TaskGroup::builder().limit(4).build();
     /// let place = group.ready().await; // only then
     /// let request = next_request().await;
-    /// place.spawn(async move { Ok(drop(request)) });
+    /// place.spawn(async move { Ok(request + 1) });
     /// group.join().await
     /// # }
     /// ```
@@ -242,8 +242,8 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// other for ever. The message names them. Tasks that wait inside tasks of the group count as those. (If it comes
     /// to that because the limit was lowered, it is logged instead.) A wait beside others, in a `select!` or a
     /// `timeout`, counts like any other; use [`try_ready`](Self::try_ready) there.
-    pub fn ready(&self) -> impl Future<Output = Place<'_, E>> + Send {
-        async { Place::new(&self.core, self.core.wait_for_place().await) }
+    pub async fn ready(&self) -> Place<'_, E> {
+        Place::new(&self.core, self.core.wait_for_place().await)
     }
 
     /// Room for a task, if a task would run at once and nobody waits for that room.

@@ -228,6 +228,13 @@ impl<E: Send + 'static> GroupCore<E> {
     pub(super) fn report(&self) -> GroupReport {
         let Account { counts, running, records } = self.node().account();
         let queued = self.group_limit().map_or(0, |limit| limit.queued()).min(running);
-        GroupReport { group: self.node().info(), counts, running, queued, records, cause: self.node().cause() }
+        GroupReport {
+            group: self.node().info(),
+            counts,
+            running,
+            queued,
+            records,
+            cause: self.node().cause(),
+        }
     }
 }

@@ -104,7 +104,9 @@ impl<E: Send + 'static> GroupCore<E> {
         let span = self.span_of(&node);
         let cell = TaskCell::<_, T, ToGroup<E>>::new(node, BlockingCall::new(closure), span);
         match self.admit(&cell, hold) {
-            Ok(()) => self.begin(&cell, place, |core, cell, _| place_blocking(core.runtime(), Arc::clone(cell))),
+            Ok(()) => {
+                self.begin(&cell, place, |core, cell, _| place_blocking(core.runtime(), Arc::clone(cell)))
+            }
             Err(cause) => self.bear_cancelled(&cell, cause),
         }
         Task::new(cell)

@@ -93,8 +93,8 @@ impl<E: Send + 'static> Spawner<E> {
     /// # Panics
     ///
     /// As there.
-    pub fn ready(&self) -> impl Future<Output = Place<'_, E>> + Send {
-        async { Place::new(&self.core, self.core.wait_for_place().await) }
+    pub async fn ready(&self) -> Place<'_, E> {
+        Place::new(&self.core, self.core.wait_for_place().await)
     }
 
     /// As [`TaskGroup::try_ready`](super::TaskGroup::try_ready).

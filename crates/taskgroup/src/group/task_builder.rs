@@ -98,19 +98,13 @@ impl<'g, E: Send + 'static> TaskBuilder<'g, E> {
     ///
     /// As there.
     #[track_caller]
-    pub fn spawn_when_ready<T, F>(mut self, future: F) -> impl Future<Output = Task<T>> + Send + use<'g, T, F, E>
+    pub fn spawn_when_ready<T, F>(self, future: F) -> impl Future<Output = Task<T>> + Send + use<'g, T, F, E>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
     {
-        let location = Location::caller();
-        async move {
-            if self.place.is_none() {
-                self.place = self.core.wait_for_place().await;
-            }
-            let (core, options) = self.options(location);
-            core.spawn(future, options)
-        }
+        let (core, options) = self.options(Location::caller());
+        core.spawn_when_ready(future, options)
     }
 
     /// Spawns a future with these options; as [`TaskGroup::try_spawn`](super::TaskGroup::try_spawn).

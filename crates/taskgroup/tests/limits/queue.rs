@@ -117,9 +117,15 @@ async fn a_group_waits_for_its_queue() {
     group.wait_idle().await;
     assert_eq!((alive.now(), group.len()), (0, 0));
     let late = alive.guard();
-    let task = group.run(async { Ok(group.spawn(async { Ok(drop(late)) })) }).await.unwrap();
-    assert!(task.into_result().is_ok());
-    assert_eq!(alive.now(), 0);
+    let body = async {
+        group.spawn(async move {
+            drop(late);
+            Ok(())
+        });
+        Ok(())
+    };
+    group.run(body).await.unwrap();
+    assert_eq!((alive.now(), group.report().completed()), (0, 11));
 }
 
 #[tokio::test(start_paused = true)]

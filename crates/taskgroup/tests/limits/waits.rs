@@ -175,11 +175,14 @@ async fn a_cancelled_or_ended_group_lets_everybody_through() {
 
     let group = limited(0);
     let spawner = group.spawner();
-    let waiting = tokio::spawn(async move { spawner.spawn_when_ready(async { Ok(()) }).await });
+    let waiting = tokio::spawn(async move {
+        let task = spawner.spawn_when_ready(async { Ok(()) }).await;
+        task.into_result()
+    });
     settle().await;
     // Who waits outside does not keep it open.
     group.join().await.unwrap();
-    assert!(waiting.await.unwrap().into_result().unwrap_err().never_started());
+    assert!(waiting.await.unwrap().unwrap_err().never_started());
 }
 
 #[tokio::test(start_paused = true)]

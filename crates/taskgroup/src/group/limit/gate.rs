@@ -215,7 +215,7 @@ fn log(verdict: Option<String>) {
 
 thread_local! {
     /// The turns that came up while this thread carried out others.
-    static LATER: std::cell::RefCell<Option<VecDeque<Turn>>> = std::cell::RefCell::new(None);
+    static LATER: std::cell::RefCell<Option<VecDeque<Turn>>> = std::cell::RefCell::default();
 }
 
 /// Tells those whose turn it is, outside every lock. One that ends at once makes the next one's turn come up: that

@@ -235,19 +235,16 @@ impl<E: Send + 'static> GroupCore<E> {
         }
     }
 
-    pub(super) fn spawn_when_ready<T, F>(
-        self: &Arc<Self>,
-        future: F,
-        options: Options,
-    ) -> impl Future<Output = Task<T>> + Send
+    pub(super) async fn spawn_when_ready<T, F>(self: &Arc<Self>, future: F, options: Options) -> Task<T>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
     {
-        async move {
-            let place = self.wait_for_place().await;
-            self.spawn(future, Options { place, ..options })
-        }
+        let place = match options.place {
+            Some(place) => Some(place),
+            None => self.wait_for_place().await,
+        };
+        self.spawn(future, Options { place, ..options })
     }
 
     #[track_caller]

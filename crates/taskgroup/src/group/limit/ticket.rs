@@ -161,7 +161,8 @@ impl Ticket {
             Stage::Over => false,
             _ => {
                 let stored = matches!(&inner.then, Then::Wake(stored) if stored.will_wake(waker));
-                let replaced = (!stored).then(|| std::mem::replace(&mut inner.then, Then::Wake(waker.clone())));
+                let replaced =
+                    (!stored).then(|| std::mem::replace(&mut inner.then, Then::Wake(waker.clone())));
                 drop(inner);
                 drop(replaced);
                 return Poll::Pending;

@@ -65,6 +65,7 @@ impl<'l> Wait<'l> {
             Some(begun) => begun,
             None => {
                 let Some(begun) = Begun::begin(self.gate, self.group) else {
+                    budget.made_progress();
                     return self.unless_cut(false);
                 };
                 self.begun.insert(begun)
@@ -116,7 +117,6 @@ impl<'l> Begun<'l> {
     fn verdict(&self) -> Option<String> {
         self.stuck.iter().find_map(|(gate, _)| gate.verdict())
     }
-
 }
 
 impl Drop for Begun<'_> {
