@@ -120,7 +120,8 @@ impl<E: Send + 'static> TaskGroup<E> {
         Self { core: GroupCore::open(settings, location) }
     }
 
-    /// Spawns a task into the group; it starts at once, on the runtime.
+    /// Spawns a task into the group; it starts at once, on the runtime. (In a group with a
+    /// [limit](Builder::limit) when there is room.)
     ///
     /// The future gives exactly `Result<T, E>`, so that `async { …?; Ok(x) }` needs no annotation. An `Err`
     /// fails the group (R7); to have errors as values instead, spawn `async { Ok(fallible().await) }`. For a
@@ -234,7 +235,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     ///
     /// Cancel safe: dropping the future gives up the place in the line, and room that had been reserved goes to
     /// the next. When the group is cancelled or ends meanwhile, it resolves; in a region that is cancelled itself it
-    /// does not (R12).
+    /// does not, and stays in the line until that region is dropped (R12).
     ///
     /// # Panics
     ///
@@ -294,6 +295,9 @@ impl<E: Send + 'static> TaskGroup<E> {
     }
 
     /// [`spawn`](Self::spawn), or the future back if the group is cancelled or has ended.
+    ///
+    /// Where a [limit](Builder::limit) leaves no room it queues the task, as `spawn` does; to be refused there, ask
+    /// [`try_ready`](Self::try_ready) first.
     ///
     /// # Errors
     ///
@@ -564,7 +568,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         tree::Member::node(&*self.core).is_cancelled()
     }
 
-    /// How many tasks are in the group now, background ones included.
+    /// How many tasks are in the group now, background and queued ones included.
     pub fn len(&self) -> usize {
         tree::Member::node(&*self.core).live()
     }

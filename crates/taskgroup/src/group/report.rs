@@ -96,7 +96,7 @@ impl GroupReport {
         self.counts.handed_over
     }
 
-    /// How many have not ended.
+    /// How many have not ended, those included that are [queued](Self::queued).
     pub fn running(&self) -> usize {
         self.running
     }

@@ -191,7 +191,7 @@ impl<E: Send + 'static> Spawner<E> {
         self.core.node().is_closed()
     }
 
-    /// How many tasks are in the group now, background ones included.
+    /// How many tasks are in the group now, background and queued ones included.
     pub fn len(&self) -> usize {
         self.core.node().live()
     }

@@ -71,7 +71,7 @@ impl Load {
         async move {
             let now = load.0[0].fetch_add(1, Ordering::SeqCst) + 1;
             load.0[1].fetch_max(now, Ordering::SeqCst);
-            sleep(Duration::from_millis((number % 5).into())).await;
+            sleep(Duration::from_millis((1 + number % 5).into())).await;
             load.0[0].fetch_sub(1, Ordering::SeqCst);
             result
         }

@@ -6,6 +6,7 @@ mod deadlocks;
 mod ends;
 mod limiter;
 mod queue;
+mod soak;
 mod waits;
 
 use std::future::Future;

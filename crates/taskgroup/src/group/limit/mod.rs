@@ -171,6 +171,7 @@ impl<E: Send + 'static> GroupCore<E> {
         }
     }
 
+    #[inline(never)]
     fn begin_limited<F, T, L>(
         self: &Arc<Self>,
         limit: &Arc<GroupLimit>,

@@ -74,7 +74,9 @@ impl<'l> Wait<'l> {
         let Poll::Ready(through) = begun.ticket.poll_through(cx.waker()) else {
             if first && let Some(verdict) = begun.verdict() {
                 self.begun = None;
-                panic!("{verdict}; spawn without waiting, or wait in the body of the group");
+                panic!(
+                    "{verdict}; let them spawn without waiting, or leave the wait to the body of the group"
+                );
             }
             return Poll::Pending;
         };
