@@ -7,7 +7,7 @@ use std::panic::Location;
 
 use super::core::GroupCore;
 use super::spawn::{self, Options};
-use super::{CancelToken, GroupReport, Place, TaskBuilder, TrySpawnError};
+use super::{CancelToken, GroupReport, TaskBuilder, TrySpawnError};
 use crate::sync::Arc;
 use crate::task::Task;
 use crate::tree::{Id, Member, Straggler};
@@ -31,7 +31,7 @@ use crate::tree::{Id, Member, Straggler};
 /// # }
 /// ```
 pub struct Spawner<E: Send + 'static = crate::Error> {
-    core: Arc<GroupCore<E>>,
+    pub(super) core: Arc<GroupCore<E>>,
 }
 
 impl<E: Send + 'static> Spawner<E> {
@@ -64,57 +64,6 @@ impl<E: Send + 'static> Spawner<E> {
         X: Into<E> + 'static,
     {
         self.core.spawn(spawn::into_error(future), Options::new(Location::caller()))
-    }
-
-    /// As [`TaskGroup::spawn_when_ready`](super::TaskGroup::spawn_when_ready).
-    ///
-    /// # Cancel safety
-    ///
-    /// As there.
-    ///
-    /// # Panics
-    ///
-    /// As there.
-    #[track_caller]
-    pub fn spawn_when_ready<T, F>(&self, future: F) -> impl Future<Output = Task<T>> + Send + use<'_, T, F, E>
-    where
-        F: Future<Output = Result<T, E>> + Send + 'static,
-        T: Send + 'static,
-    {
-        self.core.spawn_when_ready(future, Options::new(Location::caller()))
-    }
-
-    /// As [`TaskGroup::ready`](super::TaskGroup::ready).
-    ///
-    /// # Cancel safety
-    ///
-    /// As there.
-    ///
-    /// # Panics
-    ///
-    /// As there.
-    pub async fn ready(&self) -> Place<'_, E> {
-        Place::new(&self.core, self.core.wait_for_place().await)
-    }
-
-    /// As [`TaskGroup::try_ready`](super::TaskGroup::try_ready).
-    pub fn try_ready(&self) -> Option<Place<'_, E>> {
-        Some(Place::new(&self.core, self.core.try_place()?))
-    }
-
-    /// As [`TaskGroup::limit`](super::TaskGroup::limit).
-    pub fn limit(&self) -> Option<usize> {
-        self.core.group_limit().and_then(|limit| limit.limit())
-    }
-
-    /// As [`TaskGroup::set_limit`](super::TaskGroup::set_limit).
-    ///
-    /// # Panics
-    ///
-    /// As there.
-    #[track_caller]
-    pub fn set_limit(&self, limit: usize) {
-        self.core.set_limit(limit);
     }
 
     /// As [`TaskGroup::try_spawn`](super::TaskGroup::try_spawn).

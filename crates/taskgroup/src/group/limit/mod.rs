@@ -37,6 +37,7 @@
 //!    stored, before it leaves the books (R1). So a failure has cancelled those in the line before a place is free,
 //!    and an exit finds all places of its children free.
 
+mod face;
 mod gate;
 mod limiter;
 mod line;
