@@ -26,6 +26,8 @@
 //! | keep a group in a struct, or give it a plain future | [`TaskGroup`], [`TaskGroup::run`], [`TaskGroup::join`] |
 //! | spawn from children, other tasks, plain threads | [`Spawner`] |
 //! | name a task, keep it in the background, poll it at once | [`TaskGroup::task`] |
+//! | have few of many tasks run at a time | [`Builder::limit`], over several groups [`Limiter`] |
+//! | spawn no faster than tasks end | [`TaskGroup::spawn_when_ready`], [`TaskGroup::ready`] |
 //! | wait until a server listens | [`TaskGroup::start`] |
 //! | run blocking code that can be told to stop | [`TaskGroup::spawn_blocking`], [`CancelToken`] |
 //! | await or cancel one task | [`Task`] |
@@ -125,8 +127,8 @@ mod tree;
 pub use bulk::{AsCompleted, Completed, Joined, as_completed, first_ok, gather, race};
 pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};
 pub use group::{
-    Builder, CancelToken, GroupReport, OnDrop, OnFailure, OnPanic, Ready, Run, ScopeBody, Spawner,
-    TaskBuilder, TaskGroup, TrySpawnError, scope,
+    Builder, CancelToken, GroupReport, Limiter, OnDrop, OnFailure, OnPanic, Permit, Place, Ready, Run,
+    ScopeBody, Spawner, TaskBuilder, TaskGroup, TrySpawnError, scope,
 };
 #[cfg(feature = "signal")]
 pub use run::{Outcome, Runner, run};

@@ -46,6 +46,10 @@ table! {
     Leaves<'static, Error>: Send Sync Unpin;
     StartError<Error>: Send Sync Unpin;
     StartError<Sendable>: Send Unpin, not Sync;
+    Limiter: Send Sync Unpin;
+    Permit: Send Sync Unpin;
+    Place<'static, Error>: Send Sync Unpin;
+    Place<'static, Sendable>: Send Sync Unpin;
     TrySpawnError<u8>: Send Sync Unpin;
     Ready<u8>: Send Sync Unpin;
     CancelToken: Send Sync Unpin Eq;
@@ -138,6 +142,10 @@ fn unpin_is_not_needed<T>(value: T) -> T {
 async fn futures_are_send() {
     let group: TaskGroup<Sendable> = TaskGroup::new();
     send(group.wait_idle()).await;
+    drop(send(group.ready()).await);
+    drop(send(group.spawn_when_ready(async { Ok(Cell::new(1)) })).await);
+    drop(send(group.task().spawn_when_ready(async { Ok(Cell::new(1)) })).await);
+    drop(owned(async { Limiter::new(1).acquire().await }));
     drop(send(group.start::<u8, (), _>(|ready| async move {
         ready.ready(1);
         Ok(())

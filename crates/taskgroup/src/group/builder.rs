@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::clock::Limit;
+use super::limit::Limiter;
 use super::{ScopeBody, TaskGroup, scope};
 use crate::error::ErrorGroup;
 use crate::slow_exit;
@@ -58,6 +59,8 @@ pub(crate) struct Settings<E> {
     pub(super) on_drop: DropMode,
     pub(super) max_failures: usize,
     pub(super) limit: Option<Limit>,
+    pub(super) running_max: Option<usize>,
+    pub(super) limiter: Option<Limiter>,
     pub(super) grace: Option<Duration>,
     /// The longest there is: never.
     pub(super) slow_exit: Duration,
@@ -74,6 +77,8 @@ impl<E> Default for Settings<E> {
             on_drop: DropMode::Wait,
             max_failures: 64,
             limit: None,
+            running_max: None,
+            limiter: None,
             grace: None,
             slow_exit: slow_exit::DEFAULT,
             report_records: None,
@@ -124,6 +129,60 @@ impl<E: Send + 'static> Builder<E> {
     /// is to be resumed is stored in any case.
     pub fn max_failures(mut self, max_failures: usize) -> Self {
         self.settings.max_failures = max_failures;
+        self
+    }
+
+    /// At most so many tasks of the group run at a time; those spawned beyond are queued.
+    ///
+    /// First come, first served. A queued task is in the group: it counts for [`len`](TaskGroup::len), and the group
+    /// stays open for it (R6); but none of its code runs before its turn. Cancelled, by its handle or with its
+    /// group, it leaves the queue at once, and never starts.
+    ///
+    /// Every task counts, background, cooperative and [started](TaskGroup::start) ones and blocking closures too; the
+    /// body does not. So a background task that never ends keeps its place: count it in. A place is free again when
+    /// its task's future has been dropped, however the task ended; where a task fails, those queued are cancelled
+    /// first. An [eager](crate::TaskBuilder::eager) task is polled in `spawn` only if there is room at once.
+    ///
+    /// Spawning does not wait. To keep the queue short, wait for room with
+    /// [`spawn_when_ready`](TaskGroup::spawn_when_ready) or [`ready`](TaskGroup::ready). With 0 nothing starts until
+    /// [`set_limit`](TaskGroup::set_limit) says more. To limit several groups together there is
+    /// [`limiter`](Self::limiter).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), taskgroup::ErrorGroup> {
+    /// use taskgroup::TaskGroup;
+    /// let group: TaskGroup = TaskGroup::builder().limit(8).build();
+    /// for number in 0..100 {
+    ///     group.spawn(async move { Ok(number * number) }); // at most eight of them at a time
+    /// }
+    /// assert_eq!((group.len(), group.report().queued()), (100, 92));
+    /// group.join().await
+    /// # }
+    /// ```
+    ///
+    /// # Deadlocks
+    ///
+    /// A running task that waits for a queued one of its own group, by its handle or in
+    /// [`start`](TaskGroup::start), waits for a place to become free: if all that run do so, none does.
+    /// [`stragglers`](TaskGroup::stragglers) shows it: tasks that are [`Limited`](crate::StragglerState::Limited), and
+    /// none that gets on. Wait in the body, or for tasks of an inner group. (For tasks that all wait for *room*, see
+    /// [`ready`](TaskGroup::ready).)
+    pub fn limit(mut self, running_max: usize) -> Self {
+        self.settings.running_max = Some(running_max);
+        self
+    }
+
+    /// A limit that several groups share: see [`Limiter`].
+    ///
+    /// ```
+    /// # use taskgroup::{Limiter, TaskGroup};
+    /// let cpus = Limiter::new(4);
+    /// let thumbnails: TaskGroup = TaskGroup::builder().limiter(&cpus).build();
+    /// let previews: TaskGroup = TaskGroup::builder().limiter(&cpus).build();
+    /// # drop((thumbnails, previews));
+    /// ```
+    pub fn limiter(mut self, limiter: &Limiter) -> Self {
+        self.settings.limiter = Some(limiter.clone());
         self
     }
 
@@ -284,7 +343,9 @@ impl<E> fmt::Debug for Builder<E> {
             .field("on_panic", &self.settings.on_panic)
             .field("on_drop", &self.settings.on_drop)
             .field("max_failures", &self.settings.max_failures)
-            .field("limit", &self.settings.limit)
+            .field("time_limit", &self.settings.limit)
+            .field("running_max", &self.settings.running_max)
+            .field("limiter", &self.settings.limiter)
             .field("grace", &self.settings.grace)
             .field("slow_exit", &self.settings.slow_exit)
             .finish_non_exhaustive()

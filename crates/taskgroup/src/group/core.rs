@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::builder::{OnFailure, OnPanic, Settings};
 use super::clock::Deadline;
+use super::limit::GroupLimit;
 use crate::error::{self, Failure};
 use crate::lost;
 use crate::sync::{Arc, Mutex, lock};
@@ -28,6 +29,7 @@ pub(crate) struct GroupCore<E> {
     settings: Settings<E>,
     runtime: OnceLock<Handle>,
     deadline: OnceLock<Deadline>,
+    limit: Option<Arc<GroupLimit>>,
     ledger: Mutex<Ledger<E>>,
 }
 
@@ -98,8 +100,9 @@ impl<E: Send + 'static> GroupCore<E> {
         if let Some(records_max) = settings.report_records {
             node.plan_records(records_max);
         }
-        let core =
-            Arc::new(Self { node, settings, runtime, deadline: OnceLock::new(), ledger: Mutex::new(ledger) });
+        let limit = GroupLimit::new(settings.running_max, settings.limiter.take(), node.info());
+        let (deadline, ledger) = (OnceLock::new(), Mutex::new(ledger));
+        let core = Arc::new(Self { node, settings, runtime, deadline, limit, ledger });
         if let Some(region) = tree::with_current(|node| node.cloned()) {
             tree::attach_group(&region, &core.member());
         }
@@ -108,6 +111,11 @@ impl<E: Send + 'static> GroupCore<E> {
 
     pub(super) fn member(self: &Arc<Self>) -> NodeRef {
         Arc::clone(self) as NodeRef
+    }
+
+    #[inline]
+    pub(super) fn group_limit(&self) -> Option<&Arc<GroupLimit>> {
+        self.limit.as_ref()
     }
 
     /// The runtime that polls the children: that in which the group was made, or else first used.
@@ -326,6 +334,11 @@ impl<E: Send + 'static> GroupCore<E> {
         }
     }
 
+    /// Nobody has to wait for a place any more.
+    fn close_limit(&self) {
+        self.limit.iter().for_each(|limit| limit.close());
+    }
+
     fn take_ledger(&self) -> Account<E> {
         let mut ledger = lock(&self.ledger);
         ledger.stage = Stage::Ended;
@@ -333,6 +346,7 @@ impl<E: Send + 'static> GroupCore<E> {
         drop(ledger);
         drop(self.node.take_waker());
         self.node.clear_running();
+        self.close_limit();
         Account { failures, more, cause: self.node.cause() }
     }
 
@@ -468,6 +482,14 @@ impl<E: Send + 'static> Member for GroupCore<E> {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn on_cancel(&self) {
+        self.close_limit();
+    }
+
+    fn limit(&self) -> Option<&dyn Any> {
+        Some(&**self.limit.as_ref()?)
     }
 
     fn is_over(&self) -> bool {

@@ -23,6 +23,7 @@ mod builder;
 mod clock;
 mod cooperative;
 mod core;
+mod limit;
 mod placed;
 mod region;
 mod report;
@@ -42,6 +43,7 @@ use std::future::Future;
 use std::panic::Location;
 
 pub use builder::{Builder, OnDrop, OnFailure, OnPanic};
+pub use limit::{Limiter, Permit, Place};
 pub use report::GroupReport;
 #[cfg(feature = "signal")]
 pub(crate) use root::RootSettings;
@@ -120,7 +122,8 @@ impl<E: Send + 'static> TaskGroup<E> {
         Self { core: GroupCore::open(settings, location) }
     }
 
-    /// Spawns a task into the group; it starts at once, on the runtime.
+    /// Spawns a task into the group; it starts at once, on the runtime. (In a group with a
+    /// [limit](Builder::limit) when there is room.)
     ///
     /// The future gives exactly `Result<T, E>`, so that `async { …?; Ok(x) }` needs no annotation. An `Err`
     /// fails the group (R7); to have errors as values instead, spawn `async { Ok(fallible().await) }`. For a
@@ -174,6 +177,9 @@ impl<E: Send + 'static> TaskGroup<E> {
     }
 
     /// [`spawn`](Self::spawn), or the future back if the group is cancelled or has ended.
+    ///
+    /// Where a [limit](Builder::limit) leaves no room it queues the task, as `spawn` does; to be refused there, ask
+    /// [`try_ready`](Self::try_ready) first.
     ///
     /// # Errors
     ///
@@ -444,7 +450,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         tree::Member::node(&*self.core).is_cancelled()
     }
 
-    /// How many tasks are in the group now, background ones included.
+    /// How many tasks are in the group now, background and queued ones included.
     pub fn len(&self) -> usize {
         tree::Member::node(&*self.core).live()
     }

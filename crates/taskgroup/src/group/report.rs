@@ -55,6 +55,7 @@ pub struct GroupReport {
     group: NodeInfo,
     counts: Counts,
     running: usize,
+    queued: usize,
     records: Vec<ChildRecord>,
     cause: Option<CancelCause>,
 }
@@ -95,9 +96,14 @@ impl GroupReport {
         self.counts.handed_over
     }
 
-    /// How many have not ended.
+    /// How many have not ended, those included that are [queued](Self::queued).
     pub fn running(&self) -> usize {
         self.running
+    }
+
+    /// Of those that have not ended: how many wait for their turn under a [limit](crate::Builder::limit).
+    pub fn queued(&self) -> usize {
+        self.queued
     }
 
     /// How many returned `Ok`.
@@ -171,7 +177,8 @@ impl fmt::Display for GroupReport {
             ", ",
             &[
                 (self.adopted(), "adopted"),
-                (self.running, "running"),
+                (self.running - self.queued, "running"),
+                (self.queued, "queued"),
                 (self.handed_over(), "handed over"),
                 (self.completed(), "completed"),
                 (self.failed(), "failed"),
@@ -220,6 +227,14 @@ impl<E: Send + 'static> GroupCore<E> {
 
     pub(super) fn report(&self) -> GroupReport {
         let Account { counts, running, records } = self.node().account();
-        GroupReport { group: self.node().info(), counts, running, records, cause: self.node().cause() }
+        let queued = self.group_limit().map_or(0, |limit| limit.queued()).min(running);
+        GroupReport {
+            group: self.node().info(),
+            counts,
+            running,
+            queued,
+            records,
+            cause: self.node().cause(),
+        }
     }
 }

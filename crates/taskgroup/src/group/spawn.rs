@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::blocking::BlockingCall;
 use super::core::{GroupCore, ToGroup};
+use super::limit::Reserved;
 use super::token::CancelToken;
 use crate::sync::Arc;
 use crate::task::{Ended, Task, TaskCell, breadth, place_blocking};
@@ -21,12 +22,15 @@ pub(super) struct Options {
     pub(super) eager: bool,
     pub(super) cooperative: bool,
     pub(super) grace: Option<Duration>,
+    /// Where the group has a limit, and somebody waited for room.
+    pub(super) place: Option<Reserved>,
     pub(super) location: &'static Location<'static>,
 }
 
 impl Options {
     pub(super) fn new(location: &'static Location<'static>) -> Self {
-        Self { name: None, background: false, eager: false, cooperative: false, grace: None, location }
+        let (name, grace, place) = (None, None, None);
+        Self { name, background: false, eager: false, cooperative: false, grace, place, location }
     }
 
     fn hold(&self) -> Hold {
@@ -44,7 +48,7 @@ impl Options {
 
 impl<E: Send + 'static> GroupCore<E> {
     #[track_caller]
-    pub(super) fn spawn<F, T>(self: &Arc<Self>, future: F, options: Options) -> Task<T>
+    pub(super) fn spawn<F, T>(self: &Arc<Self>, future: F, mut options: Options) -> Task<T>
     where
         F: Future + Send + 'static,
         F::Output: Into<Ended<T, E>>,
@@ -52,10 +56,11 @@ impl<E: Send + 'static> GroupCore<E> {
     {
         self.runtime();
         let (hold, eager, grace) = (options.hold(), options.eager, self.grace_of(&options));
+        let place = options.place.take();
         let node = options.into_node(NodeKind::Task);
         let span = self.span_of(&node);
         let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future, span, grace);
-        if let Err(cause) = self.place(&cell, hold, eager) {
+        if let Err(cause) = self.place(&cell, hold, eager, place) {
             self.bear_cancelled(&cell, cause);
         }
         Task::new(cell)
@@ -65,7 +70,7 @@ impl<E: Send + 'static> GroupCore<E> {
     pub(super) fn try_spawn<F, T>(
         self: &Arc<Self>,
         future: F,
-        options: Options,
+        mut options: Options,
     ) -> Result<Task<T>, TrySpawnError<F>>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
@@ -73,28 +78,31 @@ impl<E: Send + 'static> GroupCore<E> {
     {
         self.runtime();
         let (hold, eager, grace) = (options.hold(), options.eager, self.grace_of(&options));
+        let place = options.place.take();
         let node = options.into_node(NodeKind::Task);
         let span = self.span_of(&node);
         let cell = TaskCell::<F, T, ToGroup<E>>::new(node, future, span, grace);
-        match self.place(&cell, hold, eager) {
+        match self.place(&cell, hold, eager, place) {
             Ok(()) => Ok(Task::new(cell)),
             Err(cause) => Err(TrySpawnError { future: cell.into_future(), cause }),
         }
     }
 
     #[track_caller]
-    pub(super) fn spawn_blocking<F, T>(self: &Arc<Self>, closure: F, options: Options) -> Task<T>
+    pub(super) fn spawn_blocking<F, T>(self: &Arc<Self>, closure: F, mut options: Options) -> Task<T>
     where
         F: FnOnce(&CancelToken) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
     {
         self.runtime();
-        let hold = options.hold();
+        let (hold, place) = (options.hold(), options.place.take());
         let node = options.into_node(NodeKind::Blocking);
         let span = self.span_of(&node);
         let cell = TaskCell::<_, T, ToGroup<E>>::new(node, BlockingCall::new(closure), span, None);
         match self.admit(&cell, hold, Placing::Elsewhere) {
-            Ok(()) => place_blocking(self.runtime(), Arc::clone(&cell)),
+            Ok(()) => {
+                self.begin(&cell, place, |core, cell, _| place_blocking(core.runtime(), Arc::clone(cell)))
+            }
             Err(cause) => self.bear_cancelled(&cell, cause),
         }
         Task::new(cell)
@@ -116,6 +124,9 @@ impl<E: Send + 'static> GroupCore<E> {
         hold: Hold,
         placing: Placing,
     ) -> Result<(), CancelCause> {
+        if self.group_limit().is_some() {
+            cell.node().set_limited();
+        }
         let owed = Node::admit(self.member(), Arc::clone(cell) as NodeRef, hold, placing)?;
         if !matches!(owed, Owed::Nothing) {
             tree::pay(&self.member(), owed);
@@ -131,12 +142,13 @@ impl<E: Send + 'static> GroupCore<E> {
         member.drop_now(DropMode::Wait);
     }
 
-    /// Enters a child in the books and gives it to the crew.
+    /// Enters a child in the books and gives it to the crew, now or when it is its turn.
     fn place<F, T>(
         self: &Arc<Self>,
         cell: &Arc<TaskCell<F, T, ToGroup<E>>>,
         hold: Hold,
         eager: bool,
+        place: Option<Reserved>,
     ) -> Result<(), CancelCause>
     where
         F: Future + Send + 'static,
@@ -144,16 +156,28 @@ impl<E: Send + 'static> GroupCore<E> {
         T: Send + 'static,
     {
         let breadth = breadth(self.runtime());
-        if !eager {
+        if !eager && self.group_limit().is_none() {
             cell.set_queued();
             return self.admit(cell, hold, Placing::Queued { breadth });
         }
         self.admit(cell, hold, Placing::Later { breadth })?;
-        // Registered already: a cancel that comes while it is polled finds it, and the poll ends with a look
-        // at the mark.
+        self.begin(cell, place, move |core, cell, now| match eager && now {
+            true => core.poll_eagerly(cell),
+            false => Member::wake(Arc::clone(cell)),
+        });
+        Ok(())
+    }
+
+    /// The child is registered already: a cancel that comes while it is polled finds it, and the poll ends with a
+    /// look at the mark.
+    fn poll_eagerly<F, T>(&self, cell: &Arc<TaskCell<F, T, ToGroup<E>>>)
+    where
+        F: Future + Send + 'static,
+        F::Output: Into<Ended<T, E>>,
+        T: Send + 'static,
+    {
         let _runtime = self.runtime().enter();
         cell.poll_eagerly();
-        Ok(())
     }
 }
 

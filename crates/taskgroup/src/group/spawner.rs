@@ -31,7 +31,7 @@ use crate::tree::{Id, Member, Straggler};
 /// # }
 /// ```
 pub struct Spawner<E: Send + 'static = crate::Error> {
-    core: Arc<GroupCore<E>>,
+    pub(super) core: Arc<GroupCore<E>>,
 }
 
 impl<E: Send + 'static> Spawner<E> {
@@ -140,7 +140,7 @@ impl<E: Send + 'static> Spawner<E> {
         self.core.node().is_closed()
     }
 
-    /// How many tasks are in the group now, background ones included.
+    /// How many tasks are in the group now, background and queued ones included.
     pub fn len(&self) -> usize {
         self.core.node().live()
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::cooperative::Cooperative;
 use super::core::GroupCore;
+use super::limit::Reserved;
 use super::spawn::Options;
 use super::start::{self, Ready};
 use super::{CancelToken, TrySpawnError};
@@ -24,11 +25,16 @@ pub struct TaskBuilder<'g, E: Send + 'static> {
     background: bool,
     eager: bool,
     grace: Option<Duration>,
+    place: Option<Reserved>,
 }
 
 impl<'g, E: Send + 'static> TaskBuilder<'g, E> {
     pub(super) fn new(core: &'g Arc<GroupCore<E>>) -> Self {
-        Self { core, name: None, background: false, eager: false, grace: None }
+        Self::in_place(core, None)
+    }
+
+    pub(super) fn in_place(core: &'g Arc<GroupCore<E>>, place: Option<Reserved>) -> Self {
+        Self { core, name: None, background: false, eager: false, grace: None, place }
     }
 
     /// The task's name in errors, causes and paths.
@@ -63,8 +69,8 @@ impl<'g, E: Send + 'static> TaskBuilder<'g, E> {
     }
 
     fn options(self, location: &'static Location<'static>) -> (&'g Arc<GroupCore<E>>, Options) {
-        let Self { core, name, background, eager, grace } = self;
-        (core, Options { name, background, eager, cooperative: false, grace, location })
+        let Self { core, name, background, eager, grace, place } = self;
+        (core, Options { name, background, eager, cooperative: false, grace, place, location })
     }
 
     /// Spawns a future with these options; as [`TaskGroup::spawn`](super::TaskGroup::spawn).
@@ -79,6 +85,26 @@ impl<'g, E: Send + 'static> TaskBuilder<'g, E> {
     {
         let (core, options) = self.options(Location::caller());
         core.spawn(future, options)
+    }
+
+    /// Waits until there is room in the group, then spawns a future with these options; as
+    /// [`TaskGroup::spawn_when_ready`](super::TaskGroup::spawn_when_ready).
+    ///
+    /// # Cancel safety
+    ///
+    /// As there.
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    #[track_caller]
+    pub fn spawn_when_ready<T, F>(self, future: F) -> impl Future<Output = Task<T>> + Send + use<'g, T, F, E>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (core, options) = self.options(Location::caller());
+        core.spawn_when_ready(future, options)
     }
 
     /// Spawns a future with these options; as [`TaskGroup::try_spawn`](super::TaskGroup::try_spawn).

@@ -198,6 +198,26 @@ where
         self.stage.with_mut(|stage| unsafe { *stage = Stage::Returned(Box::new(ended)) });
     }
 
+    /// Keeps what is to be woken when the child gives up its place under a limit: at its end, once. False: it had
+    /// ended, and has given it up.
+    pub(crate) fn keep_place(&self, place: &Waker) -> bool {
+        if self.state.is_done() {
+            tree::wake(place.clone());
+            return false;
+        }
+        drop(self.node.add_waiter(WaitKey::PLACE, place));
+        let ended = self.state.announce_waiter();
+        if ended {
+            // Unless it has been woken with the other waiters.
+            self.give_up_place();
+        }
+        !ended
+    }
+
+    pub(super) fn give_up_place(&self) {
+        self.node.remove_waiter(WaitKey::PLACE).into_iter().for_each(tree::wake);
+    }
+
     /// Wakes whoever waits for the end.
     pub(super) fn wake_waiters(&self) {
         tree::wake_all(self.node.take_waiters());
@@ -239,10 +259,11 @@ where
         self.state.is_done()
     }
 
-    /// A blocking closure that no thread has picked up yet is dropped at once: the pool may be busy for long.
+    /// A blocking closure that no thread has picked up yet is dropped at once: the pool may be busy for long. So is
+    /// a child that waits for its turn under a limit.
     fn on_cancel(&self) {
-        if self.node.kind() == NodeKind::Blocking
-            && let ClaimDrop::Granted { .. } = self.state.claim_drop(thread_token())
+        if (self.node.kind() == NodeKind::Blocking || self.node.is_limited())
+            && self.state.claim_unstarted(thread_token())
         {
             self.end_cut(false);
         }

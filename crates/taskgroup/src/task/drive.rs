@@ -223,6 +223,9 @@ where
                 R::report(self.node().parent().as_ref(), self.node(), Problem::Panic(panic));
             }
         }
+        if self.node().is_limited() {
+            self.give_up_place();
+        }
         // Done and out of the books in one step: who sees it ended does not find it counted any more, and
         // who finds the books empty finds it ended.
         let mut waited = false;

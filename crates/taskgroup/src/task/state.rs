@@ -153,6 +153,21 @@ impl State {
         }
     }
 
+    /// Claims a cell that has never been polled. True: the caller owns the stage, must end the cell and `finish`.
+    #[must_use]
+    pub(crate) fn claim_unstarted(&self, token: u32) -> bool {
+        let mut now = self.0.load(Ordering::Relaxed);
+        while now & (STAGE | STARTED) == IDLE {
+            let next = (now & KEPT) | DROPPING | u64::from(token) << OWNER_SHIFT;
+            // Acquire: the future is found as its spawner made it.
+            match self.0.compare_exchange_weak(now, next, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(seen) => now = seen,
+            }
+        }
+        false
+    }
+
     /// The stage holds the outcome. True: no handle is left, the caller drops the value.
     #[must_use]
     pub(crate) fn settle(&self) -> bool {

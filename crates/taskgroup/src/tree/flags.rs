@@ -38,9 +38,13 @@ pub(super) const WOKEN_BELOW: u32 = 1 << 15;
 pub(super) const WAITED: u32 = 1 << 16;
 /// A child that does not keep its group open. Set and cleared under the lock of the group that it enters.
 pub(super) const BACKGROUND: u32 = 1 << 17;
+/// A child that stands under a limit. Set before it is shared.
+pub(super) const LIMITED: u32 = 1 << 18;
+/// Such a child that waits for its turn. Set and cleared by whoever queues and launches it.
+pub(super) const QUEUED: u32 = 1 << 19;
 /// Polls that were given and not used are counted above the flags: a combinator with a budget of its own may use a
 /// poll for something else.
-const TRY: u32 = 1 << 18;
+const TRY: u32 = 1 << 20;
 /// A `run` that is not polled at all gets no more polls than this for its failures: in each, other code runs.
 pub(super) const DELIVERY_TRIES: u32 = 16;
 /// For a shield more is at stake: hundreds of futures that wake themselves may stand before it.

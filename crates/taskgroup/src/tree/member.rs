@@ -66,6 +66,11 @@ pub(crate) trait Member: Send + Sync + 'static {
         None
     }
 
+    /// How many of its children may run, for a group: known to the layer above.
+    fn limit(&self) -> Option<&dyn Any> {
+        None
+    }
+
     /// What is being done with it now, for a child.
     fn activity(&self) -> Activity {
         Activity::Idle
@@ -267,10 +272,12 @@ impl WaitKey {
     pub(crate) const HOST: Self = Self(0);
     /// The one handle of a task.
     pub(crate) const HANDLE: Self = Self(1);
+    /// What a child gives up at its end: its place under a limit.
+    pub(crate) const PLACE: Self = Self(2);
 
     pub(crate) fn new() -> Self {
         use std::sync::atomic::{AtomicU64, Ordering};
-        static NEXT: AtomicU64 = AtomicU64::new(2);
+        static NEXT: AtomicU64 = AtomicU64::new(3);
         // Relaxed: only uniqueness matters.
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }

@@ -6,8 +6,8 @@ use std::task::Waker;
 
 use super::crew::{Owed, Placing};
 use super::flags::{
-    BACKGROUND, CANCELLED, CLOSED, COOPERATIVE, CUT, DELIVERY_TRIES, ENDING, FORCED, Flags, IN_UNCUT, PARENT,
-    RUNNING, UNDELIVERED, WAITED,
+    BACKGROUND, CANCELLED, CLOSED, COOPERATIVE, CUT, DELIVERY_TRIES, ENDING, FORCED, Flags, IN_UNCUT,
+    LIMITED, PARENT, QUEUED, RUNNING, UNDELIVERED, WAITED,
 };
 use super::member::{Hold, Members, NodeRef, WaitKey, WakerSet, wake};
 use super::stamp::stamp;
@@ -166,6 +166,29 @@ impl Node {
     #[inline]
     pub(crate) fn is_cut(&self) -> bool {
         self.is_cancelled() && self.is_cuttable()
+    }
+
+    pub(crate) fn set_limited(&self) {
+        self.flags.set(LIMITED);
+    }
+
+    /// Whether this is a child that stands under a limit of its group.
+    #[inline]
+    pub(crate) fn is_limited(&self) -> bool {
+        self.has(LIMITED)
+    }
+
+    pub(crate) fn set_queued(&self) {
+        self.flags.set(QUEUED);
+    }
+
+    pub(crate) fn clear_queued(&self) {
+        self.flags.clear(QUEUED);
+    }
+
+    /// Whether this child waits for its turn under such a limit.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.has(QUEUED)
     }
 
     pub(crate) fn set_forced(&self) {

@@ -66,12 +66,14 @@ pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
     while let Some((node, cause)) = pending.pop_front() {
         let Some(mut marked) = node.node().mark_first(cause) else { continue };
         waiting.take_from(&mut marked);
-        match marked.waker.take() {
-            Some(waker) => wake(waker),
-            None if node.node().kind() == NodeKind::Task => Arc::clone(&node).wake(),
-            None => {}
+        if let Some(waker) = marked.waker.take() {
+            wake(waker);
         }
         node.on_cancel();
+        // After that: one that has not started may have been ended by it.
+        if node.node().kind() == NodeKind::Task {
+            Arc::clone(&node).wake();
+        }
         tell(node.node(), &marked.cause);
         let closure = node.node().kind() == NodeKind::Blocking;
         for (member, cause) in below(&node, marked) {

@@ -66,6 +66,8 @@ pub enum StragglerState {
     Blocking,
     /// A blocking closure for which no thread was free yet.
     Queued,
+    /// Its group, or the [`Limiter`](crate::Limiter) of its group, has no room for it yet: it has not started.
+    Limited,
     /// It is cut, and has only to wait for tasks of groups that it owns, which are listed too.
     Waiting,
     /// It is cancelled, and has not been polled since: the runtime's threads are busy.
@@ -168,6 +170,7 @@ impl fmt::Display for Doing {
             StragglerState::Polled { since: None } => "being polled since before its cancel",
             StragglerState::Blocking => "blocking a thread",
             StragglerState::Queued => "queued for a thread",
+            StragglerState::Limited => "queued for a place in its group",
             StragglerState::Waiting => "waiting for its own tasks",
             StragglerState::Woken => "woken, not polled yet",
         })
@@ -222,6 +225,7 @@ impl Found {
     fn state(&self) -> StragglerState {
         let node = self.member.node();
         match (node.kind(), self.member.activity()) {
+            (_, Activity::Idle) if node.is_queued() => StragglerState::Limited,
             (NodeKind::Blocking, Activity::Idle) => StragglerState::Queued,
             (NodeKind::Blocking, _) => StragglerState::Blocking,
             (_, Activity::Polled) if !self.looks_itself => {

@@ -6,7 +6,7 @@ use std::pin::pin;
 
 use anyhow::bail;
 use futures::poll;
-use taskgroup::{CancelToken, OnFailure, Task, TaskGroup};
+use taskgroup::{CancelToken, Limiter, OnFailure, Task, TaskGroup};
 use tokio::sync::oneshot;
 
 use super::support::Alive;
@@ -54,6 +54,33 @@ async fn line_02_run_in_thread_exception() {
     let errors = group.join().await.unwrap_err();
     assert_eq!(errors.first().unwrap().error().unwrap().to_string(), "out of paper");
     assert!(task.into_result().unwrap_err().is_failed());
+}
+
+/// A limiter of three lets at most three of four closures run at once.
+#[tokio::test]
+async fn line_03_test_run_in_custom_limiter() {
+    let limiter = Limiter::new(3);
+    let group: Group = TaskGroup::builder().limiter(&limiter).build();
+    let (mut closures, mut tasks) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let (task, closure) = spawn(&group);
+        tasks.push(task);
+        closures.push(closure);
+    }
+    let mut fourth = closures.pop().unwrap();
+    for closure in &mut closures {
+        (&mut closure.has_started).await.unwrap();
+    }
+    assert_eq!((limiter.running(), limiter.queued()), (3, 1));
+    assert!(fourth.has_started.try_recv().is_err());
+    for closure in closures {
+        closure.release.send(1).unwrap();
+    }
+    fourth.has_started.await.unwrap();
+    fourth.release.send(1).unwrap();
+    group.join().await.unwrap();
+    assert!(tasks.into_iter().all(|task| task.into_result().is_ok()));
+    assert_eq!((limiter.running(), limiter.queued()), (0, 0));
 }
 
 /// Cancelled while it runs: the group waits for the closure to end. Dropped, it leaves at once, and the

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
-use taskgroup::{CancelReason, ErrorGroup, OnFailure, OnPanic, Task, TaskGroup, timeout};
+use taskgroup::{Builder, CancelReason, ErrorGroup, OnFailure, OnPanic, Task, TaskGroup, timeout};
 use tokio::sync::{Barrier, oneshot};
 use tokio::time::{advance, sleep};
 
@@ -54,6 +54,52 @@ async fn payload<F: Future<Output: std::fmt::Debug>>(future: F) -> Box<dyn Any +
 
 fn is_cancelled<T: 'static>(task: Task<T>) -> bool {
     task.into_result().is_err_and(|error| error.is_cancelled())
+}
+
+/// How many jobs run, and the most that ever did at a time.
+#[derive(Clone, Default)]
+struct Load(Arc<[AtomicUsize; 2]>);
+
+impl Load {
+    /// A job that takes a while, and what it comes to.
+    fn job<T>(
+        &self,
+        number: u32,
+        result: Result<T, &'static str>,
+    ) -> impl Future<Output = Result<T, &'static str>> + use<T> {
+        let load = self.clone();
+        async move {
+            let now = load.0[0].fetch_add(1, Ordering::SeqCst) + 1;
+            load.0[1].fetch_max(now, Ordering::SeqCst);
+            sleep(Duration::from_millis((1 + number % 5).into())).await;
+            load.0[0].fetch_sub(1, Ordering::SeqCst);
+            result
+        }
+    }
+
+    fn most(&self) -> usize {
+        self.0[1].load(Ordering::SeqCst)
+    }
+}
+
+const LIMITS: [usize; 3] = [1, 10, 100];
+
+/// Under each limit ten times as many jobs, of which every `failing`th fails: the limit is reached and never
+/// exceeded, and each job comes to its end. Whatever becomes of the others, the results are those of the jobs.
+async fn under_limits(failing: Option<u32>, builder: impl Fn() -> Builder<&'static str>) {
+    for limit in LIMITS {
+        let (group, load) = (builder().limit(limit).build(), Load::default());
+        let jobs = 10 * limit as u32;
+        let fails = |number: u32| failing.is_some_and(|nth| number.is_multiple_of(nth));
+        let tasks: Vec<_> = (0..jobs)
+            .map(|number| group.spawn(load.job(number, if fails(number) { Err("no") } else { Ok(number) })))
+            .collect();
+        let failures = group.join().await.map_or_else(|error| error.len() + error.more(), |()| 0);
+        assert_eq!(failures, (0..jobs).filter(|&number| fails(number)).count());
+        assert_eq!(load.most(), limit);
+        let results: Vec<_> = tasks.into_iter().filter_map(|task| task.into_result().ok()).collect();
+        assert_eq!(results, (0..jobs).filter(|&number| !fails(number)).collect::<Vec<_>>());
+    }
 }
 
 /// A closure that ends when it is cancelled, and says then what `answer` says; and when it has started.
@@ -212,6 +258,12 @@ async fn line_12_basic() {
     assert!(tasks.into_iter().all(|task| task.into_result().is_ok()));
 }
 
+/// Limits of 1, 10 and 100 with ten times as many jobs are never exceeded, and all jobs finish.
+#[tokio::test(start_paused = true)]
+async fn line_15_limit() {
+    under_limits(None, TaskGroup::builder).await;
+}
+
 /// The panic of one of ten jobs goes on in the host.
 #[tokio::test(start_paused = true)]
 async fn line_16_propagate_panic() {
@@ -225,6 +277,30 @@ async fn line_16_propagate_panic() {
     }
     assert_eq!(payload(group.join()).await.downcast_ref(), Some(&"the fifth"));
     assert!(others.into_iter().all(is_cancelled));
+}
+
+/// Each of ten jobs panics under a limit of two: each gives its place back.
+#[tokio::test(start_paused = true)]
+async fn line_17_panics_do_not_exhaust_goroutines() {
+    let builder = TaskGroup::builder().on_failure(OnFailure::Continue).on_panic(OnPanic::Collect);
+    let group: Group = builder.limit(2).build();
+    for _ in 0..10 {
+        group.spawn(panics("every one of them"));
+    }
+    assert_eq!(group.join().await.unwrap_err().len(), 10);
+}
+
+/// A limit of 0 is not refused: it is a pause, until it is raised.
+#[tokio::test(start_paused = true)]
+async fn line_18_panics_on_invalid_with_max_goroutines() {
+    let group: Group = TaskGroup::builder().limit(0).build();
+    let task = group.spawn(after(1));
+    sleep(Duration::from_secs(1)).await;
+    assert!(!task.is_finished());
+    assert_eq!(group.report().queued(), 1);
+    group.set_limit(1);
+    group.join().await.unwrap();
+    assert_eq!(task.into_result().unwrap(), 1);
 }
 
 /// A group may be used, waited for, and used again, until it is joined.
@@ -286,6 +362,12 @@ async fn line_26_propagates_panics() {
     let too_late = group.spawn(fails(3, "err2"));
     assert_eq!(payload(group.join()).await.downcast_ref(), Some(&"super bad"));
     assert!(good.into_result().is_ok() && is_cancelled(too_late));
+}
+
+/// Limits hold where jobs fail, too.
+#[tokio::test(start_paused = true)]
+async fn line_27_limit() {
+    under_limits(Some(3), || TaskGroup::builder().on_failure(OnFailure::Continue)).await;
 }
 
 /// No error in, no error out, where a failure would cancel the others.
@@ -488,6 +570,23 @@ async fn line_41_with_cancel_on_error_and_panic() {
     assert!(matches!(error.reason().unwrap().reason(), CancelReason::SiblingPanicked(_)));
 }
 
+/// And where the jobs are cut by a deadline around them.
+#[tokio::test(start_paused = true)]
+async fn line_42_limit() {
+    for limit in LIMITS {
+        let (group, load): (Group, _) = (TaskGroup::builder().limit(limit).build(), Load::default());
+        let tasks: Vec<_> = (0..10 * limit as u32).map(|_| group.spawn(load.job(4, Ok(())))).collect();
+        let elapsed = timeout(Duration::from_millis(6), group.join()).await;
+        assert!(elapsed.is_err());
+        assert_eq!(load.most(), limit);
+        let (done, cut): (Vec<_>, Vec<_>) =
+            tasks.into_iter().map(|task| task.into_result()).partition(|result| result.is_ok());
+        assert_eq!((done.len(), cut.len()), (limit, 9 * limit));
+        let unstarted = cut.into_iter().filter(|result| result.as_ref().unwrap_err().never_started()).count();
+        assert_eq!(unstarted, 8 * limit);
+    }
+}
+
 /// A hundred results.
 #[tokio::test(start_paused = true)]
 async fn line_45_basic() {
@@ -513,6 +612,12 @@ async fn line_46_deterministic_order() {
     group.join().await.unwrap();
     let values: Vec<_> = tasks.into_iter().map(|task| task.into_result().unwrap()).collect();
     assert_eq!(values, (0..100).collect::<Vec<_>>());
+}
+
+/// Results come from every job under a limit, in the order in which they were spawned.
+#[tokio::test(start_paused = true)]
+async fn line_47_limit() {
+    under_limits(None, || TaskGroup::builder().name("results")).await;
 }
 
 /// The values, and no error.
@@ -563,6 +668,12 @@ async fn line_55_wait_error_is_all_returned_errors() {
     let tasks = [group.spawn(fails(0, "err1")), group.spawn(after(1)), group.spawn(fails(2, "err2"))];
     assert_eq!(errors(&group.join().await.unwrap_err()), ["err1", "err2"]);
     assert_eq!(tasks.map(|task| task.into_result().ok()), [None, Some(1), None]);
+}
+
+/// Of jobs under a limit of which half fail the results of the others are there, and all errors.
+#[tokio::test(start_paused = true)]
+async fn line_56_limit() {
+    under_limits(Some(2), || TaskGroup::builder().on_failure(OnFailure::Continue).max_failures(5)).await;
 }
 
 /// The values, and no error, where a failure would cancel the others.
@@ -701,6 +812,37 @@ async fn line_69_with_first_error() {
     let cause = error.cause().unwrap().reason();
     assert!(matches!(cause, CancelReason::SiblingFailed(who) if who.id() == failing));
     assert_eq!(error.into_first().unwrap().into_error().ok(), Some("err1"));
+}
+
+/// The results of jobs that take different times keep their order under a limit.
+#[tokio::test(start_paused = true)]
+async fn line_70_limit() {
+    for limit in LIMITS {
+        let results = TaskGroup::builder().limit(limit).scope(async |tg| {
+            let load = Load::default();
+            let tasks: Vec<_> = (0..50).map(|number| tg.spawn(load.job(7 * number, Ok(number)))).collect();
+            let mut results = Vec::new();
+            for task in tasks {
+                results.push(task.await.map_err(|_| "no")?);
+            }
+            assert_eq!(load.most(), limit.min(50));
+            Ok::<_, &'static str>(results)
+        });
+        assert_eq!(results.await.unwrap(), (0..50).collect::<Vec<_>>());
+    }
+}
+
+/// A limit that is far above the number of processors is reached.
+#[tokio::test(start_paused = true)]
+async fn line_79_allows_more_than_default_concurrent_tasks() {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let limit = 100 * cpus;
+    let (group, load): (Group, _) = (TaskGroup::builder().limit(limit).build(), Load::default());
+    for _ in 0..3 * limit {
+        group.spawn(load.job(4, Ok(())));
+    }
+    group.join().await.unwrap();
+    assert_eq!(load.most(), limit);
 }
 
 /// Ten items of which the fourth fails: the error comes out, the other results are at their places.

@@ -1,6 +1,7 @@
 //! Go's `errgroup`.
 
 use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use taskgroup::{CancelReason, OnFailure, TaskGroup};
@@ -74,6 +75,64 @@ async fn line_02_test_with_context() {
         // The group itself is not cancelled by ending well, and takes nothing any more.
         assert_eq!(spawner.is_cancelled(), first_error(mix).is_some());
         assert!(spawner.try_spawn(async { Ok(()) }).is_err());
+    }
+}
+
+/// With a limit of n as many find room, and the next is refused without waiting; when they have ended there is room
+/// again. The limit may change between batches; 0 refuses everybody, and there may be none.
+#[tokio::test(start_paused = true)]
+async fn line_03_test_try_go() {
+    let group: Group = TaskGroup::builder().limit(0).build();
+    let alive = Alive::new();
+    for limit in [42, 8, 0] {
+        group.set_limit(limit);
+        for _ in 0..limit {
+            let guard = alive.guard();
+            let place = group.try_ready().expect("there is room");
+            place.spawn(async move {
+                let _guard = guard;
+                tokio::task::yield_now().await;
+                Ok(())
+            });
+        }
+        // Who is refused has not given its future away.
+        assert!(group.try_ready().is_none());
+        assert_eq!((alive.now(), group.len()), (limit, limit));
+        group.wait_idle().await;
+    }
+    group.set_limit(usize::MAX);
+    for _ in 0..100 {
+        group.try_ready().expect("no limit").spawn(async { Ok(()) });
+    }
+    group.join().await.unwrap();
+    assert_eq!(alive.now(), 0);
+}
+
+/// With a limit of 10, of 1,025 children never more than 10 are active; a spawn that waits for a place finds one.
+#[tokio::test(start_paused = true)]
+async fn line_04_test_go_limit() {
+    for waits in [true, false] {
+        let (group, alive, most): (Group, _, _) =
+            (TaskGroup::builder().limit(10).build(), Alive::new(), Arc::new(AtomicUsize::new(0)));
+        let body = async {
+            for _ in 0..1025 {
+                let (alive, most) = (alive.clone(), Arc::clone(&most));
+                let child = async move {
+                    let _guard = alive.guard();
+                    most.fetch_max(alive.now(), Ordering::SeqCst);
+                    tokio::time::sleep(std::time::Duration::from_micros(1)).await;
+                    Ok(())
+                };
+                match waits {
+                    true => drop(group.spawn_when_ready(child).await),
+                    false => drop(group.spawn(child)),
+                }
+                assert!(!waits || group.len() <= 10);
+            }
+            Ok(())
+        };
+        group.run(body).await.unwrap();
+        assert_eq!((most.load(Ordering::SeqCst), alive.ever()), (10, 1025));
     }
 }
 

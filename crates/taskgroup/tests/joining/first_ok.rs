@@ -18,7 +18,7 @@ async fn errors_are_passed_over_and_the_others_are_cancelled_and_awaited() {
     ];
     assert_eq!(first_ok(futures).await.unwrap(), "there");
     assert_eq!((alive.now(), began.elapsed()), (0, 3 * SECOND));
-    assert_eq!(steps.all(), ["cleanup begins", "cleanup ends"]);
+    assert_eq!(steps.seen(), ["cleanup begins", "cleanup ends"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +123,7 @@ async fn a_cancel_from_outside_cuts_all_whatever_had_failed_before() {
     })
     .await;
     ended.unwrap();
-    assert_eq!((alive.now(), took, steps.all().len()), (0, 2.0, 2));
+    assert_eq!((alive.now(), took, steps.seen().len()), (0, 2.0, 2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -62,7 +62,7 @@ async fn cleanup_of_the_others_is_awaited_and_their_failures_come_out_too() {
     let (tidy, stubborn) = (tidy::<()>(a, steps.clone()).boxed(), stubborn(b, 3, Err("flush")).boxed());
     let errors = within_an_hour(gather([tidy, stubborn, after(1, Err("reset")).boxed()])).await.unwrap_err();
     assert_eq!(alive.now(), 0);
-    assert_eq!(steps.all(), ["cleanup begins", "cleanup ends"]);
+    assert_eq!(steps.seen(), ["cleanup begins", "cleanup ends"]);
     assert_eq!(
         told(&errors),
         [("item 2", "reset"), ("item 1", "flush")],
@@ -82,7 +82,7 @@ async fn a_cancel_from_outside_cuts_all_and_waits_for_their_cleanup() {
     .await;
     ended.unwrap();
     assert_eq!((alive.now(), took), (0, 2.0));
-    assert_eq!(steps.all(), ["cleanup begins", "cleanup ends"]);
+    assert_eq!(steps.seen(), ["cleanup begins", "cleanup ends"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,7 +157,7 @@ async fn a_panic_goes_on_after_all_have_ended() {
     };
     let text = panic_of(gather([tidy::<()>(a, steps.clone()).boxed(), panics.boxed()])).await;
     assert_eq!((text, alive.now()), ("lost my way", 0));
-    assert_eq!(steps.all(), ["cleanup begins", "cleanup ends"]);
+    assert_eq!(steps.seen(), ["cleanup begins", "cleanup ends"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,12 +202,12 @@ async fn inside_a_shield_it_completes_in_spite_of_a_cancel() {
     let (ended, took) = cancelled_after_a_second(async move {
         let values = shield(gather([after(2, Ok(1)), after(3, Ok(2))])).await.unwrap();
         assert_eq!(values, [1, 2]);
-        noted.note("gathered");
+        noted.mark("gathered");
         Ok(())
     })
     .await;
     ended.unwrap();
-    assert_eq!((steps.all(), took), (vec!["gathered"], 3.0));
+    assert_eq!((steps.seen(), took), (vec!["gathered"], 3.0));
 }
 
 #[tokio::test]
@@ -217,13 +217,13 @@ async fn nothing_runs_before_it_is_polled() {
     let noted = steps.clone();
     let gathered = gather([async move {
         let _guard = guard;
-        noted.note("runs");
+        noted.mark("runs");
         Outcome::Ok(())
     }]);
     tokio::task::yield_now().await;
-    assert!(steps.all().is_empty());
+    assert!(steps.seen().is_empty());
     assert_eq!(gathered.await.unwrap(), [()]);
-    assert_eq!(steps.all(), ["runs"]);
+    assert_eq!(steps.seen(), ["runs"]);
     assert_eq!(alive.now(), 0);
 
     drop(gather([guarded(alive.guard(), 1, Ok(()))]));

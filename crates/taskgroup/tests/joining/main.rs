@@ -38,9 +38,9 @@ async fn guarded<T>(guard: Guard, seconds: u32, outcome: Outcome<T>) -> Outcome<
 async fn tidy<T>(guard: Guard, steps: Steps) -> Outcome<T> {
     let _guard = guard;
     let cleanup = async move |_how| {
-        steps.note("cleanup begins");
+        steps.mark("cleanup begins");
         sleep(SECOND).await;
-        steps.note("cleanup ends");
+        steps.mark("cleanup ends");
     };
     finally(pending(), cleanup).await
 }

@@ -19,7 +19,7 @@ async fn the_first_value_wins_and_the_others_are_cancelled_and_awaited() {
     ];
     assert_eq!(race(futures).await.unwrap(), "quick");
     assert_eq!((alive.now(), alive.ever()), (0, 3));
-    assert_eq!(steps.all(), ["cleanup begins", "cleanup ends"]);
+    assert_eq!(steps.seen(), ["cleanup begins", "cleanup ends"]);
     assert_eq!(began.elapsed(), 2 * SECOND);
 }
 
@@ -34,7 +34,7 @@ async fn an_error_that_is_first_wins_too() {
     ]);
     let errors = errors.await.unwrap_err();
     assert_eq!(alive.now(), 0);
-    assert_eq!(steps.all(), ["cleanup begins", "cleanup ends"]);
+    assert_eq!(steps.seen(), ["cleanup begins", "cleanup ends"]);
     assert_eq!((told(&errors), errors.name()), (vec![("item 1", "reset")], Some("race")));
     assert_eq!(errors.first().unwrap().location().line(), line);
 }
@@ -162,7 +162,7 @@ async fn a_cancel_from_outside_cuts_all_and_a_value_that_had_won_is_lost() {
     })
     .await;
     ended.unwrap();
-    assert_eq!((alive.now(), took, steps.all().len()), (0, 2.0, 2));
+    assert_eq!((alive.now(), took, steps.seen().len()), (0, 2.0, 2));
 
     // Won at once; the cancel comes while the loser ends.
     let futures = [stubborn(alive.guard(), 3, Ok(())).boxed(), after(0, Ok(())).boxed()];
