@@ -102,6 +102,7 @@
 //! | `DEBUG` | a group was cancelled | `location`, `cause` |
 
 // The pages show everything; the features are on for them.
+mod bulk;
 #[cfg(all(doctest, feature = "signal"))]
 mod doc_tests;
 mod error;
@@ -117,6 +118,7 @@ mod timer;
 mod trace;
 mod tree;
 
+pub use bulk::{IndexedMapStream, Items, Map, MapStream, map, map_stream};
 pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};
 pub use group::{
     Builder, CancelToken, GroupReport, OnDrop, OnFailure, OnPanic, Ready, Run, ScopeBody, Spawner,

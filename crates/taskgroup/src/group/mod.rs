@@ -23,6 +23,7 @@ mod builder;
 mod clock;
 mod cooperative;
 mod core;
+mod parts;
 mod region;
 mod report;
 #[cfg(feature = "signal")]

@@ -31,7 +31,7 @@ use crate::tree::{Id, Member, Straggler};
 /// # }
 /// ```
 pub struct Spawner<E: Send + 'static = crate::Error> {
-    core: Arc<GroupCore<E>>,
+    pub(super) core: Arc<GroupCore<E>>,
 }
 
 impl<E: Send + 'static> Spawner<E> {
