@@ -28,6 +28,7 @@
 //! | name a task, keep it in the background, poll it at once | [`TaskGroup::task`] |
 //! | wait until a server listens | [`TaskGroup::start`] |
 //! | run blocking code that can be told to stop | [`TaskGroup::spawn_blocking`], [`CancelToken`] |
+//! | run one piece of work over many items, so many at a time | [`map()`], [`map_stream`]; as they complete: [`Map::as_completed`] |
 //! | await or cancel one task | [`Task`] |
 //! | handle failures by their type | [`ErrorGroup::except`] |
 //! | limit the time of some work, of a group | [`timeout`], [`timeout_at`]; [`Builder::timeout`], [`Builder::deadline`] |

@@ -24,18 +24,16 @@ impl<E: Send + 'static> Builder<E> {
 
 impl<E: Send + 'static> TaskGroup<E> {
     /// Runs `start` as the body of the group, which spawns the first children, and waits until all have ended.
-    pub(crate) fn run_at(
+    pub(crate) async fn run_at(
         self,
         start: impl FnOnce() + Send,
         location: &'static Location<'static>,
-    ) -> impl Future<Output = Result<(), ErrorGroup<E>>> + Send {
-        async move {
-            let body = async {
-                start();
-                Ok(())
-            };
-            Run::new(&self.core, body, location).await
-        }
+    ) -> Result<(), ErrorGroup<E>> {
+        let body = async {
+            start();
+            Ok(())
+        };
+        Run::new(&self.core, body, location).await
     }
 }
 

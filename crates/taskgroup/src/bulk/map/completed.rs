@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use tokio::task::coop;
 
 use super::setup::{Running, Setup};
 use super::worker::{Outbox, Results};
@@ -31,7 +30,13 @@ use crate::tree;
 #[must_use = "streams do nothing unless polled"]
 pub struct MapStream<S: Stream, F, T, E: Send + 'static = crate::Error> {
     state: State<S, F, T, E>,
+    /// How many values it has given since it was pending.
+    at_once: u32,
 }
+
+const AT_ONCE_MAX: u32 = 128;
+
+type Next<T, E> = Poll<Option<Result<(usize, T), ErrorGroup<E>>>>;
 
 enum State<S: Stream, F, T, E: Send + 'static> {
     New(Setup<S, F, E>),
@@ -45,7 +50,7 @@ impl<S: Stream, F, T, E: Send + 'static> Unpin for MapStream<S, F, T, E> {}
 
 impl<S: Stream, F, T, E: Send + 'static> MapStream<S, F, T, E> {
     pub(super) fn new(setup: Setup<S, F, E>) -> Self {
-        Self { state: State::New(setup) }
+        Self { state: State::New(setup), at_once: 0 }
     }
 
     /// The same stream with the index of its item beside each value, counted from 0.
@@ -72,17 +77,20 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    fn poll_indexed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(usize, T), ErrorGroup<E>>>> {
-        // tokio's budget: a loop over a thousand values that are there lets others run in between.
-        let budget = ready!(coop::poll_proceed(cx));
-        let polled = self.poll_any(cx);
-        if polled.is_ready() {
-            budget.made_progress();
+    fn poll_indexed(&mut self, cx: &mut Context<'_>) -> Next<T, E> {
+        // A loop over a thousand values that are there lets others run in between. Not by tokio's budget: who has used
+        // that up stays with its thread, and would stand behind an item that blocks.
+        if self.at_once == AT_ONCE_MAX {
+            self.at_once = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
+        let polled = self.poll_any(cx);
+        self.at_once = if polled.is_ready() { self.at_once + 1 } else { 0 };
         polled
     }
 
-    fn poll_any(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(usize, T), ErrorGroup<E>>>> {
+    fn poll_any(&mut self, cx: &mut Context<'_>) -> Next<T, E> {
         loop {
             match &mut self.state {
                 State::New(_) => {
