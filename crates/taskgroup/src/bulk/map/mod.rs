@@ -19,3 +19,6 @@ mod worker;
 pub use completed::{IndexedMapStream, MapStream};
 pub use items::Items;
 pub use ordered::{Map, map, map_stream};
+
+#[cfg(all(test, taskgroup_loom))]
+mod loom_tests;
