@@ -30,6 +30,7 @@
 //! | spawn no faster than tasks end | [`TaskGroup::spawn_when_ready`], [`TaskGroup::ready`] |
 //! | wait until a server listens | [`TaskGroup::start`] |
 //! | run blocking code that can be told to stop | [`TaskGroup::spawn_blocking`], [`CancelToken`] |
+//! | run one piece of work over many items, so many at a time | [`map()`], [`map_stream`]; as they complete: [`Map::as_completed`] |
 //! | await or cancel one task | [`Task`] |
 //! | run many futures and have all their values, in order | [`gather()`] |
 //! | have the first answer, or the first success | [`race()`], [`first_ok()`] |
@@ -124,7 +125,10 @@ mod timer;
 mod trace;
 mod tree;
 
-pub use bulk::{AsCompleted, Completed, Joined, as_completed, first_ok, gather, race};
+pub use bulk::{
+    AsCompleted, Completed, IndexedMapStream, Items, Joined, Map, MapStream, as_completed, first_ok, gather,
+    map, map_stream, race,
+};
 pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};
 pub use group::{
     Builder, CancelToken, GroupReport, Limiter, OnDrop, OnFailure, OnPanic, Permit, Place, Ready, Run,

@@ -79,6 +79,15 @@ table! {
     Run<'static, std::future::Ready<Result<u8, Error>>, u8, Error>: Send Sync Unpin;
     Run<'static, std::future::Ready<Result<Local, Error>>, Local, Error>: Unpin, not Send;
     Run<'static, std::marker::PhantomPinned, u8, Error>: Send, not Unpin;
+    Items<std::ops::Range<u8>>: Send Sync Unpin;
+    Items<std::marker::PhantomPinned>: Send Sync Unpin;
+    Map<Items<std::ops::Range<u8>>, fn(u8), u8>: Send Unpin;
+    Map<Items<std::ops::Range<u8>>, fn(u8), Sendable>: Send Unpin;
+    Map<Items<std::ops::Range<u8>>, fn(u8), Local>: Unpin, not Send;
+    Map<Items<std::ops::Range<u8>>, Sendable, u8>: Unpin, not Send;
+    MapStream<Items<std::ops::Range<u8>>, fn(u8), u8>: Send Unpin;
+    MapStream<Items<std::ops::Range<u8>>, fn(u8), Local>: Unpin, not Send;
+    IndexedMapStream<Items<std::ops::Range<u8>>, fn(u8), u8>: Send Unpin;
 }
 
 #[cfg(feature = "signal")]

@@ -90,7 +90,7 @@ impl<E> Default for Settings<E> {
 /// The settings of a group to be: from [`TaskGroup::builder`], ended by [`build`](Self::build) or [`scope`](Self::scope).
 #[must_use = "settings do nothing until `build` or `scope` is called"]
 pub struct Builder<E = crate::Error> {
-    settings: Settings<E>,
+    pub(super) settings: Settings<E>,
 }
 
 impl<E: Send + 'static> Builder<E> {

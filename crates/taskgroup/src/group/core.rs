@@ -21,7 +21,7 @@ use crate::sync::{Arc, Mutex, lock};
 use crate::task::{self, Problem, Reporter, catch};
 use crate::trace::{self, Fields};
 use crate::tree::{
-    self, CancelCause, CancelReason, DriverKey, Hold, Member, Node, NodeKind, NodeRef, WaitKey,
+    self, CancelCause, CancelReason, DriverKey, Hold, Member, Node, NodeInfo, NodeKind, NodeRef, WaitKey,
 };
 
 pub(crate) struct GroupCore<E> {
@@ -80,10 +80,10 @@ impl<E> Ledger<E> {
     }
 }
 
-fn reason_of(child: &Node, panicked: bool) -> CancelReason {
+fn reason_of(who: &NodeInfo, panicked: bool) -> CancelReason {
     match panicked {
-        true => CancelReason::SiblingPanicked(child.info()),
-        false => CancelReason::SiblingFailed(child.info()),
+        true => CancelReason::SiblingPanicked(who.clone()),
+        false => CancelReason::SiblingFailed(who.clone()),
     }
 }
 
@@ -171,13 +171,17 @@ impl<E: Send + 'static> GroupCore<E> {
 
     /// Enters a failure, and cancels the group for it where the settings say so.
     pub(super) fn record(this: &NodeRef, core: &Self, child: &Node, problem: Problem<E>) {
-        let panicked = matches!(problem, Problem::Panic(_));
-        let cancels = core.cancels(child, panicked);
-        let failure = Failure::new(problem, child.info(), tree::path_of(child));
+        Self::record_as(this, core, Failure::new(problem, child.info(), tree::path_of(child)));
+    }
+
+    /// [`record`](Self::record), for whoever the failure names.
+    pub(super) fn record_as(this: &NodeRef, core: &Self, failure: Failure<E>) {
+        let panicked = failure.panic().is_some();
+        let reason = core.cancels(failure.who().kind(), panicked).then(|| reason_of(failure.who(), panicked));
         let told = Told::of(&failure);
         let mut ledger = lock(&core.ledger);
-        let cause = cancels.then(|| {
-            let cause = || CancelCause::new(reason_of(child, panicked), core.node.info());
+        let cause = reason.map(|reason| {
+            let cause = || CancelCause::new(reason, core.node.info());
             ledger.cause.get_or_insert_with(cause).clone()
         });
         let (unheard, unstored) = ledger.enter(failure, core.settings.max_failures);
@@ -185,7 +189,7 @@ impl<E: Send + 'static> GroupCore<E> {
         drop_guarded(unstored);
         match unheard {
             Some(failure) => log_lost(failure),
-            None => told.into_iter().for_each(|told| told.tell(child, &core.node)),
+            None => told.into_iter().for_each(|told| told.tell(&core.node)),
         }
         core.node.set_undelivered();
         if let Some(cause) = cause {
@@ -194,10 +198,10 @@ impl<E: Send + 'static> GroupCore<E> {
     }
 
     /// Whether a failure of this child cancels the group.
-    fn cancels(&self, child: &Node, panicked: bool) -> bool {
+    fn cancels(&self, child: NodeKind, panicked: bool) -> bool {
         let resumes = panicked && self.settings.on_panic == OnPanic::Resume;
         // Also under `Continue` a failing body takes the others along: nobody is left to end them.
-        let by_body = child.kind() == NodeKind::Body;
+        let by_body = child == NodeKind::Body;
         resumes || by_body || self.settings.on_failure == OnFailure::Cancel
     }
 
@@ -446,6 +450,7 @@ pub(super) fn log_lost<E: 'static>(failure: Failure<E>) {
 /// What a subscriber is told of a failure that a group has taken: read before the failure is given away, told
 /// when the group's lock has been released.
 struct Told {
+    who: NodeInfo,
     panicked: bool,
     path: String,
     error: String,
@@ -455,16 +460,17 @@ impl Told {
     /// `None` where no subscriber wants to know.
     fn of<E: 'static>(failure: &Failure<E>) -> Option<Self> {
         trace::wants_failed().then(|| Self {
+            who: failure.who().clone(),
             panicked: failure.panic().is_some(),
             path: failure.path().to_owned(),
             error: error::problem_text(failure),
         })
     }
 
-    fn tell(self, child: &Node, group: &Node) {
+    fn tell(self, group: &Node) {
         let (group, path, error) = (Some(group.id().as_u64()), Some(&*self.path), Some(&*self.error));
-        let fields = Fields { group, path, error, ..child.fields() };
-        trace::failed(child.kind().word(), self.panicked, &fields);
+        let fields = Fields { group, path, error, ..self.who.fields() };
+        trace::failed(self.who.kind().word(), self.panicked, &fields);
     }
 }
 

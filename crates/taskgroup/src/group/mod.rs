@@ -24,6 +24,7 @@ mod clock;
 mod cooperative;
 mod core;
 mod limit;
+mod parts;
 mod placed;
 mod region;
 mod report;

@@ -114,7 +114,7 @@ fn books() -> Arc<Books> {
 }
 
 /// As on a runtime of one thread.
-const QUEUED: Placing = Placing::Queued { breadth: 1 };
+const QUEUED: Placing = Placing::Queued { single: true };
 
 /// A child in the books and in the queue, and the driver that this calls for.
 fn cell(books: &Arc<Books>, steps: Steps) -> (Arc<Cell>, Driver) {
@@ -616,7 +616,7 @@ fn loom_two_drivers_leave_nobody_behind_and_both_end() {
             let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
             let cell = Cell::new(node, Steps::new(pending, Ok(7), &alive), Span::default(), None);
             cell.set_queued();
-            let placing = Placing::Queued { breadth: 2 };
+            let placing = Placing::Queued { single: false };
             match Node::admit(group.clone(), cell.clone(), Hold::Ordinary, placing).expect("open") {
                 Owed::Spawn(key) => drivers.push(Driver::new(group.clone(), key)),
                 _ => panic!("two ready children call for two drivers"),

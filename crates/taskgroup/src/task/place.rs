@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::coop;
@@ -12,17 +13,21 @@ use tokio::task::coop;
 use super::cell::{Reporter, TaskCell};
 use super::outcome::Ended;
 use crate::sync::Arc;
-use crate::tree::{self, DriverKey, Look, Member, Next, NodeKind, NodeRef, Owed};
+use crate::tree::{self, DriverKey, Look, Member, Next, NodeKind, NodeRef};
 
-/// So many children are polled by one poll of a driver; then others of the runtime have their turn.
+/// At most so many children are polled by one poll of a driver; then others of the runtime have their turn.
 const POLLS_MAX: usize = 32;
+/// At least so many: it takes two to measure.
+const POLLS_MIN: usize = 2;
+/// About so long should one poll of a driver take: for tokio, which looks at timers and sockets between every so many
+/// polls, it is one poll of one task.
+const POLL_SHORT: Duration = Duration::from_micros(10);
+const POLL_LONG: Duration = Duration::from_micros(40);
 
-/// How many drivers a runtime has use for at a time, beside those that are polling.
-pub(crate) fn breadth(runtime: &Handle) -> usize {
-    match runtime.runtime_flavor() {
-        RuntimeFlavor::CurrentThread => 1,
-        _ => 2,
-    }
+/// Whether a runtime polls on one thread alone. With one worker it may be several: one that blocks in place is
+/// replaced.
+pub(crate) fn is_single(runtime: &Handle) -> bool {
+    runtime.runtime_flavor() == RuntimeFlavor::CurrentThread
 }
 
 /// A task of the runtime that polls the children of one group: see `tree/crew.rs`.
@@ -30,6 +35,8 @@ pub(crate) struct Driver {
     group: NodeRef,
     key: DriverKey,
     stage: Stage,
+    /// How many children one poll polls, by the time that the last ones took.
+    polls_max: usize,
 }
 
 /// What the runtime finds when it drops a driver.
@@ -43,7 +50,18 @@ enum Stage {
 
 impl Driver {
     pub(crate) fn new(group: NodeRef, key: DriverKey) -> Self {
-        Self { group, key, stage: Stage::Waiting }
+        Self { group, key, stage: Stage::Waiting, polls_max: 4 * POLLS_MIN }
+    }
+}
+
+impl Driver {
+    /// The children of one poll, but for the first, took so long.
+    fn adapt(&mut self, took: Duration) {
+        if took < POLL_SHORT {
+            self.polls_max = (2 * self.polls_max).min(POLLS_MAX);
+        } else if took > POLL_LONG {
+            self.polls_max = (self.polls_max / 2).max(POLLS_MIN);
+        }
     }
 }
 
@@ -52,17 +70,24 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let (mut look, mut again, mut polls, mut has_woken) = (Look::First, None, 0, false);
+        let (mut look, mut again, mut polls, mut began) = (Look::First, None, 0, None);
         this.stage = Stage::Polling;
         loop {
-            match this.group.node().next_ready(this.key, look, has_woken, again.take(), cx.waker()) {
+            match this.group.node().next_ready(this.key, look, again.take(), cx.waker()) {
                 Next::Poll(member, owed) => {
-                    has_woken |= !matches!(owed, Owed::Nothing);
-                    tree::pay(&this.group, owed);
+                    owed.into_iter().for_each(|owed| tree::pay(&this.group, owed));
+                    if polls == 1 {
+                        began = Some(Instant::now());
+                    }
                     again = member.poll_once();
                     polls += 1;
-                    let more = polls < POLLS_MAX && coop::has_budget_remaining();
-                    look = if more { Look::Again } else { Look::Last };
+                    let enough = polls >= this.polls_max;
+                    if enough && let Some(began) = began {
+                        this.adapt(began.elapsed());
+                    }
+                    // Whom the child has woken must not wait for the next one.
+                    let enough = enough || tree::take_has_woken() || !coop::has_budget_remaining();
+                    look = if enough { Look::Last } else { Look::Again };
                 }
                 Next::Park => {
                     this.stage = Stage::Waiting;

@@ -39,6 +39,12 @@ impl Span {
         })
     }
 
+    /// The span that is current here, for who is to enter it again.
+    #[inline]
+    pub(crate) fn current() -> Self {
+        Self::make(tracing::Span::current)
+    }
+
     #[inline]
     fn make(span: impl FnOnce() -> tracing::Span) -> Self {
         match LevelFilter::current() {

@@ -17,11 +17,11 @@
 //! 1. While somebody is ready, a driver is scheduled, or one is running that has yet to look again. So nobody is
 //!    left behind.
 //! 2. On a runtime of several threads a driver is scheduled while somebody is ready, also when others run: each
-//!    may not look again for long, for the child that it polls blocks its thread. It must be one that another thread
-//!    can take over, and of what a thread wakes it keeps the latest for itself (tokio's LIFO slot). So whoever
-//!    spawns or wakes sees to it that two are scheduled, if two are ready; and a driver does not count the one that
-//!    it has woken in its own poll. On a runtime of one thread there is one driver: while it runs, nobody else
-//!    could.
+//!    may not look again for long, for the child that it polls blocks its thread. It must be one that any thread can
+//!    take, and of what a thread wakes it keeps the latest for itself (tokio's LIFO slot), which frees the one
+//!    before. So who leaves somebody in the queue does not count drivers that a thread may keep; one who puts the
+//!    first there counts the one that its own thread keeps, as with any task that a task wakes. On a runtime of one
+//!    thread there is one driver: while it runs, nobody else could.
 //! 3. Who looks and finds that 1 or 2 do not hold any more owes one: to be woken or spawned when the lock has
 //!    been released.
 //! 4. Parked drivers are woken when the last child leaves, to see that they are over.
@@ -32,12 +32,12 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 use super::Node;
-use super::member::{NodeRef, wake};
+use super::member::NodeRef;
 use super::node::Place;
-use crate::sync::Arc;
+use crate::sync::{Arc, thread_token};
 
 /// No more than this many stay parked; others end, and are spawned again.
-const PARKED_MAX: usize = 2;
+const PARKED_MAX: usize = 4;
 /// Room for so many is kept in an empty queue.
 const QUEUE_KEPT: usize = 64;
 /// Room for so many is made at first: growing step by step costs small groups most.
@@ -46,13 +46,23 @@ const QUEUE_FIRST: usize = 16;
 /// The queue of a group, and what its drivers are doing.
 pub(super) struct Crew {
     ready: VecDeque<NodeRef>,
-    scheduled: usize,
+    scheduled: Vec<Scheduled>,
     running: usize,
-    /// How many are to be scheduled if so many are ready: 1 on a runtime of one thread, else 2.
-    breadth: usize,
+    /// Whether the runtime has one thread alone.
+    single: bool,
     parked: Vec<(DriverKey, Waker)>,
     next_key: u32,
 }
+
+/// A driver that has been spawned or woken, and has not begun to look.
+struct Scheduled {
+    key: DriverKey,
+    /// The thread that may keep it for itself, or [`NOBODY`].
+    keeper: u32,
+}
+
+/// No thread has this token.
+const NOBODY: u32 = 0;
 
 /// Tells the drivers of one group apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +72,9 @@ pub(crate) struct DriverKey(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Placing {
     /// The crew, from now on.
-    Queued { breadth: usize },
+    Queued { single: bool },
     /// The crew, when it has been woken.
-    Later { breadth: usize },
+    Later { single: bool },
     /// Not the crew: a thread of its own.
     Elsewhere,
 }
@@ -83,7 +93,7 @@ pub(crate) enum Owed {
 #[must_use]
 pub(crate) enum Next {
     /// Poll this one.
-    Poll(NodeRef, Owed),
+    Poll(NodeRef, [Owed; 2]),
     /// Nothing: it has been parked.
     Park,
     /// Let others run, and look again.
@@ -93,12 +103,12 @@ pub(crate) enum Next {
 }
 
 impl Crew {
-    pub(super) fn new(breadth: usize) -> Self {
+    pub(super) fn new(single: bool) -> Self {
         Self {
             ready: VecDeque::with_capacity(QUEUE_FIRST),
-            scheduled: 0,
+            scheduled: Vec::new(),
             running: 0,
-            breadth,
+            single,
             parked: Vec::new(),
             next_key: 0,
         }
@@ -107,37 +117,53 @@ impl Crew {
     /// Puts a child that may get on at the end of the queue.
     pub(super) fn push(&mut self, member: NodeRef) -> Owed {
         self.ready.push_back(member);
-        self.owed(self.breadth)
+        let keeper = if self.ready.len() == 1 { thread_token() } else { NOBODY };
+        self.owed(keeper)
     }
 
-    /// So many are to be scheduled if so many are ready.
-    fn owed(&mut self, wanted: usize) -> Owed {
-        if (self.breadth == 1 && self.running > 0) || self.scheduled >= wanted.min(self.ready.len()) {
+    /// Whether a driver is scheduled that any thread can take, or that `keeper` keeps.
+    fn is_served(&self, keeper: u32) -> bool {
+        let counts = |scheduled: &Scheduled| self.single || [NOBODY, keeper].contains(&scheduled.keeper);
+        self.ready.is_empty() || self.scheduled.iter().any(counts)
+    }
+
+    /// A driver, if one is to be scheduled for who is in the queue (invariant 2).
+    fn owed(&mut self, keeper: u32) -> Owed {
+        if (self.single && self.running > 0) || self.is_served(keeper) {
             return Owed::Nothing;
         }
-        self.scheduled += 1;
-        match self.parked.pop() {
-            Some((_, waker)) => Owed::Wake(waker),
+        let (key, owed) = match self.parked.pop() {
+            Some((key, waker)) => (key, Owed::Wake(waker)),
             None => {
                 self.next_key += 1;
-                Owed::Spawn(DriverKey(self.next_key))
+                let key = DriverKey(self.next_key);
+                (key, Owed::Spawn(key))
+            }
+        };
+        self.schedule(key, thread_token());
+        owed
+    }
+
+    fn schedule(&mut self, key: DriverKey, keeper: u32) {
+        for scheduled in &mut self.scheduled {
+            if scheduled.keeper == keeper {
+                scheduled.keeper = NOBODY;
             }
         }
+        self.scheduled.push(Scheduled { key, keeper });
     }
 
     /// A driver begins to look, or is gone: it is neither scheduled nor parked any more.
     fn unschedule(&mut self, key: DriverKey) {
-        match self.parked.iter().position(|(parked, _)| *parked == key) {
-            // Polled without having been woken by us.
-            Some(place) => drop(self.parked.swap_remove(place)),
-            None => self.scheduled -= 1,
-        }
+        self.scheduled.retain(|scheduled| scheduled.key != key);
+        self.parked.retain(|(parked, _)| *parked != key);
     }
 
     /// The drivers that are parked, for they are over.
     pub(super) fn dismiss(&mut self) -> Vec<Waker> {
-        self.scheduled += self.parked.len();
-        self.parked.drain(..).map(|(_, waker)| waker).collect()
+        let parked = std::mem::take(&mut self.parked);
+        parked.iter().for_each(|(key, _)| self.schedule(*key, NOBODY));
+        parked.into_iter().map(|(_, waker)| waker).collect()
     }
 }
 
@@ -153,13 +179,11 @@ pub(crate) enum Look {
 }
 
 impl Node {
-    /// What the driver `key` of this group is to do. `has_woken`: it has called another one in this poll. `again`: the
-    /// child that it has polled may get on already.
+    /// What the driver `key` of this group is to do. `again`: the child that it has polled may get on already.
     pub(crate) fn next_ready(
         &self,
         key: DriverKey,
         look: Look,
-        has_woken: bool,
         again: Option<NodeRef>,
         waker: &Waker,
     ) -> Next {
@@ -179,12 +203,13 @@ impl Node {
         if look != Look::Last
             && let Some(member) = crew.ready.pop_front()
         {
-            let owed = crew.owed(1 + usize::from(has_woken));
+            // The first goes to this thread, which may keep it; the second frees it for others.
+            let owed = [crew.owed(NOBODY), crew.owed(NOBODY)];
             return Next::Poll(member, owed);
         }
         crew.running -= 1;
-        if crew.scheduled == 0 && !crew.ready.is_empty() {
-            crew.scheduled = 1;
+        if !crew.is_served(NOBODY) {
+            crew.schedule(key, NOBODY);
             return Next::Yield;
         }
         if crew.ready.is_empty() && crew.ready.capacity() > QUEUE_KEPT {
@@ -224,7 +249,8 @@ pub(crate) fn enqueue(member: NodeRef) {
 pub(crate) fn pay(group: &NodeRef, owed: Owed) {
     match owed {
         Owed::Nothing => {}
-        Owed::Wake(waker) => wake(waker),
+        // Not noted as a wake-up of somebody else: the driver that calls for it looks after its own.
+        Owed::Wake(waker) => waker.wake(),
         Owed::Spawn(key) => Arc::clone(group).spawn_driver(key),
     }
 }

@@ -1,6 +1,7 @@
 //! What the tree needs of whoever stands in it, and how a node stores its members.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -171,8 +172,8 @@ impl Members {
         self.crew.as_mut().expect("made when the first task was admitted")
     }
 
-    pub(super) fn crew_of(&mut self, breadth: usize) -> &mut Crew {
-        self.crew.get_or_insert_with(|| Box::new(Crew::new(breadth)))
+    pub(super) fn crew_of(&mut self, single: bool) -> &mut Crew {
+        self.crew.get_or_insert_with(|| Box::new(Crew::new(single)))
     }
 
     pub(super) fn tally(&mut self) -> &mut Tally {
@@ -349,8 +350,19 @@ impl WakerSet {
     }
 }
 
+thread_local! {
+    static HAS_WOKEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether somebody was woken on this thread since the last time. The thread keeps whom it woke last (tokio's LIFO
+/// slot) until it is given back to the runtime.
+pub(crate) fn take_has_woken() -> bool {
+    HAS_WOKEN.with(|woken| woken.replace(false))
+}
+
 /// Wakes outside every lock. A waker that panics is reported and costs nobody else their wake-up.
 pub(crate) fn wake(waker: Waker) {
+    HAS_WOKEN.with(|woken| woken.set(true));
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake())).is_err() {
         crate::lost::report(format_args!("a waker panicked while it was woken"));
     }

@@ -54,7 +54,7 @@ pub(crate) use current::{
 };
 pub(crate) use drain::{grace_end, is_busy};
 pub(crate) use links::{detach, detach_ended, detach_from, enclosing_group, path_of, rehome};
-pub(crate) use member::{Activity, DropMode, Hold, Member, NodeRef, WaitKey, wake, wake_all};
+pub(crate) use member::{Activity, DropMode, Hold, Member, NodeRef, WaitKey, take_has_woken, wake, wake_all};
 #[cfg(feature = "tokio-util")]
 pub(crate) use mirror::{follow, mirror};
 pub(crate) use node::Node;

@@ -540,9 +540,9 @@ impl Node {
         let slot = members.slab.vacant_key();
         let mark = members.tally().spawned(now, slot);
         let owed = match placing {
-            Placing::Queued { breadth } => inner.members().crew_of(breadth).push(Arc::clone(&child)),
-            Placing::Later { breadth } => {
-                inner.members().crew_of(breadth);
+            Placing::Queued { single } => inner.members().crew_of(single).push(Arc::clone(&child)),
+            Placing::Later { single } => {
+                inner.members().crew_of(single);
                 Owed::Nothing
             }
             Placing::Elsewhere => Owed::Nothing,

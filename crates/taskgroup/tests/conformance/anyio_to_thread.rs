@@ -3,11 +3,13 @@
 
 use std::future::{pending, ready};
 use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::bail;
 use futures::poll;
-use taskgroup::{CancelToken, Limiter, OnFailure, Task, TaskGroup};
+use taskgroup::{CancelToken, Limiter, OnFailure, Task, TaskGroup, map};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use super::support::Alive;
 
@@ -130,6 +132,35 @@ async fn line_09_asyncio_cancel_native_task() {
     closure.release.send(1).unwrap();
     group.join().await.unwrap();
     assert!(waiting.into_result().unwrap_err().is_cancelled());
+}
+
+/// In the order of the items, though completion is reversed.
+#[tokio::test(start_paused = true)]
+async fn line_28_map_results_ordering() {
+    let results = map([30, 20, 10], 3, |millis| async move {
+        sleep(Duration::from_millis(millis)).await;
+        anyhow::Ok(millis)
+    });
+    assert_eq!(results.await.unwrap(), [30, 20, 10]);
+}
+
+#[tokio::test]
+async fn line_29_map_empty_args() {
+    assert_eq!(map([0; 0], 3, |number| async move { anyhow::Ok(number) }).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn line_30_map_propagates_exception() {
+    let failing = map([1, 2, 3], 3, |number| async move {
+        if number == 2 {
+            bail!("number two");
+        }
+        pending::<()>().await;
+        Ok(())
+    });
+    let errors = failing.await.unwrap_err();
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors.first().unwrap().error().unwrap().to_string(), "number two");
 }
 
 /// Awaiting a task that has ended gives its value.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::FutureExt;
-use taskgroup::{Builder, CancelReason, ErrorGroup, OnFailure, OnPanic, Task, TaskGroup, timeout};
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use taskgroup::{Builder, CancelReason, ErrorGroup, OnFailure, OnPanic, Task, TaskGroup, map, timeout};
 use tokio::sync::{Barrier, oneshot};
 use tokio::time::{advance, sleep};
 
@@ -845,6 +845,104 @@ async fn line_79_allows_more_than_default_concurrent_tasks() {
     assert_eq!(load.most(), limit);
 }
 
+/// Items that complete in reverse, and what is done with each in their order.
+#[tokio::test(start_paused = true)]
+async fn line_72_stream_simple() {
+    let results = map((0..30).rev(), 30, after).await.unwrap();
+    let mut steps = Vec::new();
+    for result in results {
+        steps.push(result);
+    }
+    assert_eq!(steps, (0..30).rev().collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn line_73_stream_nil_callback() {
+    let some = map(0..4, 4, |number| async move { Ok::<_, &str>((number % 2 == 0).then_some(number)) });
+    assert_eq!(some.await.unwrap(), [Some(0), None, Some(2), None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn line_74_stream_max_goroutines() {
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, seen) = (Arc::clone(&running), Arc::clone(&most));
+    let mut results = map(0..50_u32, 5, move |number| {
+        seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let now = Arc::clone(&now);
+        async move {
+            let result = after(number % 7).await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            result
+        }
+    })
+    .as_completed();
+    let mut callbacks = 0;
+    while let Some(_result) = results.try_next().await.unwrap() {
+        // One after the other, by type: taking the next needs the stream whole.
+        sleep(Duration::from_millis(1)).await;
+        callbacks += 1;
+    }
+    assert_eq!((callbacks, most.load(Ordering::SeqCst), running.load(Ordering::SeqCst)), (50, 5, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn line_75_stream_panic_in_task_is_propagated() {
+    let work = map(0..10_u32, 4, |number| async move {
+        if number == 3 { panics("something really bad happened in the task").await } else { after(1).await }
+    });
+    let payload = payload(work.as_completed().collect::<Vec<_>>()).await;
+    assert_eq!(payload.downcast_ref(), Some(&"something really bad happened in the task"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn line_76_stream_panic_in_callback_is_propagated() {
+    let mut results = map(0..10_u32, 4, after).as_completed();
+    let payload = payload(async move {
+        assert!(results.try_next().await.unwrap().is_some());
+        panic_any("something really bad happened in the callback");
+    })
+    .await;
+    assert_eq!(payload.downcast_ref(), Some(&"something really bad happened in the callback"));
+}
+
+/// Whoever is still at work for a stream whose consumer has panicked ends with it, and nobody hangs.
+#[tokio::test(start_paused = true)]
+async fn line_77_stream_panic_in_callback_does_not_block_producers() {
+    let alive = Alive::new();
+    let guarded = alive.clone();
+    let items = (0..100_u32).map(move |number| (number, guarded.guard()));
+    let mut results =
+        map(items, 4, |(number, guard)| async move { after(number).await.map(|_| guard) }).as_completed();
+    let payload = payload(async move {
+        drop(results.try_next().await.unwrap().expect("the first value"));
+        panic_any("something really bad happened in the callback");
+    })
+    .await;
+    assert!(payload.is::<&str>());
+    assert_eq!(alive.now(), 0);
+}
+
+/// What the lines about mapping share: none, many, changed in place, and a panic.
+async fn maps_all<E: std::fmt::Debug + Send + 'static>() {
+    let none = map([0; 0], 4, |_| async { panic!("it is not called") as Result<(), E> });
+    assert_eq!(none.await.unwrap(), []);
+    let panicking = map(0..10, 4, |_| async { panic_any("super bad") as Result<(), E> });
+    assert_eq!(payload(panicking).await.downcast_ref(), Some(&"super bad"));
+    let lists = vec![vec![1], vec![2], vec![3]];
+    let changed = map(lists, 4, |mut list| async move {
+        list.push(0);
+        Ok::<_, E>(list)
+    });
+    assert_eq!(changed.await.unwrap(), [[1, 0], [2, 0], [3, 0]]);
+    let huge = map(0..10_000, 16, |number| async move { Ok::<_, E>(number + 1) }).await.unwrap();
+    assert!(huge.into_iter().eq(1..=10_000));
+}
+
+#[tokio::test]
+async fn line_82_map() {
+    maps_all::<std::convert::Infallible>().await;
+}
+
 /// Ten items of which the fourth fails: the error comes out, the other results are at their places.
 #[tokio::test(start_paused = true)]
 async fn line_83_map_err_error_is_propagated() {
@@ -874,6 +972,11 @@ async fn line_84_map_err_multiple_errors_are_propagated() {
 
 #[derive(Debug, PartialEq)]
 struct Broken(u32);
+
+#[tokio::test]
+async fn line_85_map_err() {
+    maps_all::<&'static str>().await;
+}
 
 /// A payload that is an error is had back as that error; the text tells who panicked, and where it began.
 #[tokio::test(start_paused = true)]
