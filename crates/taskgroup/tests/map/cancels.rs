@@ -84,7 +84,7 @@ async fn in_a_cancelled_region_nothing_is_pulled() {
         let result = group
             .run(async move {
                 spawner.cancel();
-                let work = map(items, 4, |guard| async move { Outcome::Ok(drop(guard)) });
+                let work = map(items, 4, |guard| async move { Outcome::Ok(guard) });
                 if stream {
                     let _next = work.as_completed().next().await;
                 } else {

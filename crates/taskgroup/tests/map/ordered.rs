@@ -52,7 +52,7 @@ fn every_item_is_run_once_on_several_threads() {
             assert!(results.iter().enumerate().all(|(place, result)| *result == place * 2));
             assert_eq!(results.len(), 3_000);
             let yielding = |number: usize| async move {
-                if number % 7 == 0 {
+                if number.is_multiple_of(7) {
                     tokio::task::yield_now().await;
                 }
                 double(number).await
