@@ -710,14 +710,9 @@ async fn line_75_stream_panic_in_task_is_propagated() {
 
 #[tokio::test(start_paused = true)]
 async fn line_76_stream_panic_in_callback_is_propagated() {
-    let mut results = map(0..10_u32, 4, after).as_completed();
-    let payload = payload(async move {
-        while results.try_next().await.unwrap().is_some() {
-            panic_any("something really bad happened in the callback");
-        }
-    })
-    .await;
-    assert_eq!(payload.downcast_ref(), Some(&"something really bad happened in the callback"));
+    let results = map(0..10_u32, 4, after).as_completed();
+    let payload = payload(results.for_each(|_result| async { panic_any("super bad callback") })).await;
+    assert_eq!(payload.downcast_ref(), Some(&"super bad callback"));
 }
 
 /// Whoever is still at work for a stream whose consumer has panicked ends with it, and nobody hangs.
@@ -726,15 +721,12 @@ async fn line_77_stream_panic_in_callback_does_not_block_producers() {
     let alive = Alive::new();
     let guarded = alive.clone();
     let items = (0..100_u32).map(move |number| (number, guarded.guard()));
-    let mut results =
-        map(items, 4, |(number, guard)| async move { after(number).await.map(|_| guard) }).as_completed();
-    let payload = payload(async move {
-        while let Some(guard) = results.try_next().await.unwrap() {
-            drop(guard);
-            panic_any("something really bad happened in the callback");
-        }
-    })
-    .await;
+    let results = map(items, 4, |(number, guard)| async move { after(number).await.map(|_| guard) });
+    let callback = |result| async move {
+        drop(result);
+        panic_any("super bad callback")
+    };
+    let payload = payload(results.as_completed().for_each(callback)).await;
     assert!(payload.is::<&str>());
     assert_eq!(alive.now(), 0);
 }
