@@ -135,6 +135,23 @@ async fn a_panic_of_an_item_is_resumed_when_all_have_ended() {
     }
 }
 
+/// What was not started is gone too when the panic comes out, whoever still holds the future.
+#[tokio::test(start_paused = true)]
+async fn a_panic_leaves_nothing_of_the_map() {
+    let alive = Alive::new();
+    let (guarded, own) = (alive.clone(), alive.guard());
+    let items = (0..1_000).map(move |number| {
+        let _own = &own;
+        (number, guarded.guard())
+    });
+    let mut work = map(items, 256, |(number, guard)| async move {
+        assert!(number != 400, "item 400");
+        Outcome::Ok(guard)
+    });
+    assert_eq!(text(payload(&mut work).await), "item 400");
+    assert_eq!(alive.now(), 0);
+}
+
 /// Collected, a panic of an item is one failure, and the other items are run.
 #[test]
 fn collected_panics_are_named_after_their_items() {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use super::setup::{Running, Setup};
+use super::setup::{Joined, Running, Setup};
 use super::worker::{Outbox, Results};
 use crate::error::ErrorGroup;
 use crate::sync::{Mutex, lock};
@@ -152,17 +152,18 @@ where
         Some(value)
     }
 
-    fn into_rest(self, joined: Result<(), ErrorGroup<E>>) -> State<S, F, T, E> {
-        let mut outbox = lock(self.outbox());
+    fn into_rest(self, joined: Joined<E>) -> State<S, F, T, E> {
+        let (this, joined) = self.unless_panicked(joined);
+        let mut outbox = lock(this.outbox());
         let (left, waker) = (std::mem::take(&mut outbox.ready), outbox.waker.take());
         drop(outbox);
         drop(waker);
         let errors = match joined {
-            Ok(()) if self.shared.pool.pulled_in_all().is_some() => None,
-            Ok(()) => Some(self.shared.spawner.cut_error()),
+            Ok(()) if this.shared.pool.pulled_in_all().is_some() => None,
+            Ok(()) => Some(this.shared.spawner.cut_error()),
             Err(errors) => Some(errors),
         };
-        self.clear();
+        this.clear();
         State::Ended(left, errors)
     }
 

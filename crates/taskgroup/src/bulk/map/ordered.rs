@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::completed::MapStream;
 use super::items::Items;
-use super::setup::{Running, Setup, drop_guarded};
+use super::setup::{Joined, Running, Setup, drop_guarded};
 use super::worker::Results;
 use crate::error::ErrorGroup;
 use crate::group::{OnFailure, OnPanic};
@@ -286,8 +286,9 @@ where
     E: Send + 'static,
 {
     /// What comes out when all workers have ended.
-    fn into_values(self, joined: Result<(), ErrorGroup<E>>) -> Result<Vec<T>, ErrorGroup<E>> {
-        let shared = &self.shared;
+    fn into_values(self, joined: Joined<E>) -> Result<Vec<T>, ErrorGroup<E>> {
+        let (this, joined) = self.unless_panicked(joined);
+        let shared = &this.shared;
         let Results::AtTheEnd(results) = &shared.results else { unreachable!("made so") };
         let parts = std::mem::take(&mut *lock(results));
         let count = parts.iter().map(Vec::len).sum();
@@ -298,7 +299,7 @@ where
                 Err(joined.err().unwrap_or_else(|| shared.spawner.cut_error()))
             }
         };
-        self.clear();
+        this.clear();
         result
     }
 }

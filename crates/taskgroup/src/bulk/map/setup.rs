@@ -11,7 +11,7 @@ use crate::error::ErrorGroup;
 use crate::group::Builder;
 use crate::lost;
 use crate::sync::Arc;
-use crate::task::catch;
+use crate::task::{Panic, catch};
 
 pub(super) struct Setup<S, F, E> {
     pub(super) source: Pin<Box<S>>,
@@ -20,6 +20,9 @@ pub(super) struct Setup<S, F, E> {
     pub(super) builder: Builder<E>,
     pub(super) location: &'static Location<'static>,
 }
+
+/// What came of the group, or the panic that it resumes (R10).
+pub(super) type Joined<E> = Result<Result<(), ErrorGroup<E>>, Panic>;
 
 /// A map that has begun. The workers, which `join` owns, are dropped before what they share.
 pub(super) struct Running<S: Stream, F, T, E: Send + 'static> {
@@ -59,9 +62,23 @@ where
     S: Stream,
     E: Send + 'static,
 {
-    /// Until all workers have ended. A panic that is resumed here finds nothing left of the map.
-    pub(super) fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ErrorGroup<E>>> {
-        self.join.as_mut().poll(cx)
+    /// Until all workers have ended.
+    pub(super) fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Joined<E>> {
+        match catch(|| self.join.as_mut().poll(cx)) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+
+    /// Goes on panicking, if the group did, when nothing of the map is left.
+    pub(super) fn unless_panicked(self, joined: Joined<E>) -> (Self, Result<(), ErrorGroup<E>>) {
+        match joined {
+            Ok(joined) => (self, joined),
+            Err(panic) => {
+                self.clear();
+                panic.resume()
+            }
+        }
     }
 
     /// Drops what is left: items that were not started, the source.
