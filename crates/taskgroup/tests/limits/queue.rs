@@ -1,5 +1,6 @@
 //! Who runs, who is queued, and in which order they start.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::common::{Alive, multi_thread, within_an_hour};
@@ -161,18 +162,21 @@ async fn a_background_task_keeps_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn blocking_closures_are_queued_like_tasks() {
-    let (group, running) = (limited(2), Running::default());
+    let (group, running, open) = (limited(2), Running::default(), Arc::new(AtomicBool::new(false)));
     let sums: Vec<_> = (0..20)
         .map(|number| {
-            let running = running.clone();
+            let (running, open) = (running.clone(), Arc::clone(&open));
             group.spawn_blocking(move |_token| {
                 let _run = running.enter();
-                std::thread::yield_now();
+                while !open.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
                 Ok(number)
             })
         })
         .collect();
     assert_eq!(group.report().queued(), 18);
+    open.store(true, Ordering::SeqCst);
     group.join().await.unwrap();
     assert!(running.most() <= 2);
     assert_eq!(sums.into_iter().map(|sum| sum.into_result().unwrap()).sum::<u32>(), 190);

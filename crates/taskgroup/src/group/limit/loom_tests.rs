@@ -1,7 +1,6 @@
 //! The protocols of gates and tickets, model-checked. Each test records, outside the model, which outcomes it has
 //! seen, and fails unless it has seen all of them.
 
-use std::any::Any;
 use std::future::{Ready, poll_fn};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +11,8 @@ use loom::thread;
 use super::*;
 use crate::task::Task;
 use crate::trace::Span;
-use crate::tree::{CancelCause, CancelReason, DropMode, Hold, Node, NodeKind, NodeRef};
+use crate::tree::loom_support::{self, plain};
+use crate::tree::{DropMode, Hold, Node, NodeKind, NodeRef, Owed, Placing};
 
 /// What a test has seen over all interleavings, outside the model.
 struct Seen<const N: usize>([AtomicBool; N]);
@@ -163,7 +163,7 @@ fn loom_a_permit_comes_for_a_child_that_is_being_cancelled() {
 fn loom_a_group_ends_while_somebody_begins_to_wait_in_it() {
     static SEEN: Seen<2> = Seen::new();
     loom::model(|| {
-        let info = Node::new(NodeKind::Group, None, Location::caller()).info();
+        let info = plain(NodeKind::Group).node().info();
         let limit = GroupLimit::new(Some(0), None, info).unwrap();
         let closer = thread::spawn({
             let limit = Arc::clone(&limit);
@@ -184,27 +184,17 @@ fn loom_a_group_ends_while_somebody_begins_to_wait_in_it() {
     SEEN.assert_all();
 }
 
-struct Books(Node);
-
-impl Member for Books {
-    fn node(&self) -> &Node {
-        &self.0
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
 type Cell = TaskCell<Ready<Result<i32, ()>>, i32, ToGroup<()>>;
 
 /// A child in the books, under a limit.
 fn child() -> (NodeRef, Arc<Cell>) {
-    let books: NodeRef = Arc::new(Books(Node::new(NodeKind::Group, None, Location::caller())));
+    let books = plain(NodeKind::Group);
     let node = Node::new(NodeKind::Task, None, Location::caller());
     node.set_limited();
-    let cell = Cell::new(node, std::future::ready(Ok(7)), Span::default());
-    Node::admit(NodeRef::clone(&books), Arc::clone(&cell) as NodeRef, Hold::Ordinary).unwrap();
+    let cell = Cell::new(node, std::future::ready(Ok(7)), Span::default(), None);
+    let placing = Placing::Later { single: true };
+    let owed = Node::admit(NodeRef::clone(&books), Arc::clone(&cell) as NodeRef, Hold::Ordinary, placing);
+    assert!(matches!(owed, Ok(Owed::Nothing)));
     (books, cell)
 }
 
@@ -229,10 +219,7 @@ fn loom_a_queued_child_is_cancelled_while_it_is_launched() {
         ticket.enter();
         let canceller = thread::spawn({
             let member = Arc::clone(&cell) as NodeRef;
-            move || {
-                let cause = CancelCause::new(CancelReason::Requested(None), member.node().info());
-                tree::cancel(&member, cause);
-            }
+            move || loom_support::cancel(&member)
         });
         gate.leave();
         canceller.join().unwrap();
@@ -257,10 +244,7 @@ fn loom_a_child_is_cancelled_while_it_is_queued() {
         let gate = Gate::new(0, None, None);
         let canceller = thread::spawn({
             let member = Arc::clone(&cell) as NodeRef;
-            move || {
-                let cause = CancelCause::new(CancelReason::Requested(None), member.node().info());
-                tree::cancel(&member, cause);
-            }
+            move || loom_support::cancel(&member)
         });
         let ticket = Ticket::new(&gate, Then::Launch(Box::new(|| unreachable!("there is no room"))));
         let kept = cell.keep_place(&Waker::from(Arc::clone(&ticket)));
