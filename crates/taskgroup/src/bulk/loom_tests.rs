@@ -1,6 +1,5 @@
 //! Every order of tasks that end on other threads, and the stream that is made, read or pushed to meanwhile.
 
-use std::any::Any;
 use std::future::{Pending, pending};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,19 +13,8 @@ use super::as_completed::Arrivals;
 use crate::sync::Arc;
 use crate::task::{Problem, Reporter, Task, TaskCell};
 use crate::trace::Span;
-use crate::tree::{DropMode, Hold, Member, Node, NodeKind, NodeRef};
-
-struct Books(Node);
-
-impl Member for Books {
-    fn node(&self) -> &Node {
-        &self.0
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
+use crate::tree::loom_support::plain;
+use crate::tree::{DropMode, Hold, Member, Node, NodeKind, NodeRef, Owed, Placing};
 
 struct ToNobody;
 
@@ -44,15 +32,12 @@ impl Reporter for ToNobody {
 
 type Cell = TaskCell<Pending<Result<u8, ()>>, u8, ToNobody>;
 
-fn node(kind: NodeKind) -> Node {
-    Node::new(kind, None, Location::caller())
-}
-
 /// A task, and what ends it.
-fn task(books: &Arc<Books>) -> (Task<u8>, Arc<Cell>) {
-    let cell = Cell::new(node(NodeKind::Task), pending(), Span::default());
-    let (parent, child): (NodeRef, NodeRef) = (books.clone(), cell.clone());
-    Node::admit(parent, child, Hold::Ordinary).expect("open");
+fn task(books: &NodeRef) -> (Task<u8>, Arc<Cell>) {
+    let node = Node::new(NodeKind::Task, None, Location::caller());
+    let cell = Cell::new(node, pending(), Span::default(), None);
+    let owed = Node::admit(books.clone(), cell.clone(), Hold::Ordinary, Placing::Elsewhere);
+    assert!(matches!(owed, Ok(Owed::Nothing)));
     (Task::new(cell.clone()), cell)
 }
 
@@ -68,7 +53,7 @@ fn loom_tasks_that_end_while_the_stream_is_read_all_come_out_once() {
     // All orders with up to three preemptions; without the bound it takes minutes, and finds no more outcomes.
     model.preemption_bound = Some(3);
     model.check(|| {
-        let books = Arc::new(Books(node(NodeKind::Group)));
+        let books = plain(NodeKind::Group);
         let ((one, cell_one), (two, cell_two)) = (task(&books), task(&books));
         let mut completed: AsCompleted<u8> = [one, two].into_iter().collect();
         let threads = [end_elsewhere(cell_one), end_elsewhere(cell_two)];
@@ -93,7 +78,7 @@ fn loom_tasks_that_end_while_the_stream_is_read_all_come_out_once() {
 #[test]
 fn loom_a_task_that_ends_while_it_is_put_into_the_stream_comes_out_of_its_own_key() {
     loom::model(|| {
-        let books = Arc::new(Books(node(NodeKind::Group)));
+        let books = plain(NodeKind::Group);
         let ((one, cell_one), (two, cell_two)) = (task(&books), task(&books));
         let first = end_elsewhere(cell_one);
         let second = block_on(async {
