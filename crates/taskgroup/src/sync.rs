@@ -28,6 +28,19 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// A number for this thread, never zero, never used again in the life of the process.
+pub(crate) fn thread_token() -> u32 {
+    thread_local! {
+        static TOKEN: u32 = next_token();
+    }
+    TOKEN.try_with(|token| *token).unwrap_or_else(|_torn_down| next_token())
+}
+
+fn next_token() -> u32 {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
 #[cfg(not(taskgroup_loom))]
 mod plain {
     /// std's cell behind loom's interface.

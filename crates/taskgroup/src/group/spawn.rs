@@ -10,7 +10,7 @@ use super::blocking::BlockingCall;
 use super::core::{GroupCore, ToGroup};
 use super::token::CancelToken;
 use crate::sync::Arc;
-use crate::task::{Ended, Task, TaskCell, breadth, place_blocking};
+use crate::task::{Ended, Task, TaskCell, place_blocking};
 use crate::trace::Span;
 use crate::tree::{self, CancelCause, DropMode, Hold, Member, Node, NodeKind, NodeRef, Owed, Placing};
 
@@ -143,12 +143,11 @@ impl<E: Send + 'static> GroupCore<E> {
         F::Output: Into<Ended<T, E>>,
         T: Send + 'static,
     {
-        let breadth = breadth(self.runtime());
         if !eager {
             cell.set_queued();
-            return self.admit(cell, hold, Placing::Queued { breadth });
+            return self.admit(cell, hold, Placing::Queued);
         }
-        self.admit(cell, hold, Placing::Later { breadth })?;
+        self.admit(cell, hold, Placing::Later)?;
         // Registered already: a cancel that comes while it is polled finds it, and the poll ends with a look
         // at the mark.
         let _runtime = self.runtime().enter();

@@ -22,8 +22,8 @@ use super::outcome::{Ended, Outcome, Problem};
 use super::panic::{Panic, catch};
 use super::rare::Rare;
 use super::state::{ClaimDrop, State, WakeUp};
-use super::waiting::{Latch, thread_token, wait_in_drop};
-use crate::sync::{Arc, UnsafeCell};
+use super::waiting::{Latch, wait_in_drop};
+use crate::sync::{Arc, UnsafeCell, thread_token};
 use crate::trace::{Entered, Span};
 use crate::tree::{self, Activity, DropMode, Member, Node, NodeKind, NodeRef, WaitKey};
 

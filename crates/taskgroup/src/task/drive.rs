@@ -7,8 +7,7 @@ use super::cell::{Join, Reporter, TaskCell};
 use super::outcome::{Ended, Outcome, Problem};
 use super::panic::{Panic, catch};
 use super::state::{ClaimDrop, EndPoll, StartPoll};
-use super::waiting::thread_token;
-use crate::sync::Arc;
+use crate::sync::{Arc, thread_token};
 use crate::trace::{self, Fields};
 use crate::tree::{self, CancelCause, CancelReason, Hold, Member, Node, NodeKind, NodeRef, Turn};
 

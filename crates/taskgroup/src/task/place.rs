@@ -12,16 +12,17 @@ use tokio::task::coop;
 use super::cell::{Reporter, TaskCell};
 use super::outcome::Ended;
 use crate::sync::Arc;
-use crate::tree::{self, DriverKey, Look, Member, Next, NodeKind, NodeRef, Owed};
+use crate::tree::{self, DriverKey, Look, Member, Next, NodeKind, NodeRef, Threads};
 
 /// So many children are polled by one poll of a driver; then others of the runtime have their turn.
 const POLLS_MAX: usize = 32;
 
-/// How many drivers a runtime has use for at a time, beside those that are polling.
-pub(crate) fn breadth(runtime: &Handle) -> usize {
+/// With how many threads a runtime polls.
+pub(crate) fn threads(runtime: &Handle) -> Threads {
     match runtime.runtime_flavor() {
-        RuntimeFlavor::CurrentThread => 1,
-        _ => 2,
+        RuntimeFlavor::CurrentThread => Threads::One,
+        RuntimeFlavor::MultiThread if runtime.metrics().num_workers() == 1 => Threads::OneWorker,
+        _ => Threads::Workers,
     }
 }
 
@@ -52,13 +53,12 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let (mut look, mut again, mut polls, mut has_woken) = (Look::First, None, 0, false);
+        let (mut look, mut again, mut polls) = (Look::First, None, 0);
         this.stage = Stage::Polling;
         loop {
-            match this.group.node().next_ready(this.key, look, has_woken, again.take(), cx.waker()) {
+            match this.group.node().next_ready(this.key, look, again.take(), cx.waker()) {
                 Next::Poll(member, owed) => {
-                    has_woken |= !matches!(owed, Owed::Nothing);
-                    tree::pay(&this.group, owed);
+                    owed.into_iter().for_each(|owed| tree::pay(&this.group, owed));
                     again = member.poll_once();
                     polls += 1;
                     let more = polls < POLLS_MAX && coop::has_budget_remaining();

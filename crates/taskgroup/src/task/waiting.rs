@@ -5,10 +5,9 @@
 //! each other; so drops register who waits for whom, and one that would close a circle does not wait: its
 //! cell is doomed, and dropped when the poll returns.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Wake;
 
-use crate::sync::{Arc, Condvar, Mutex, lock, thread_local};
+use crate::sync::{Arc, Condvar, Mutex, lock};
 
 /// A door that opens once, when it is woken.
 #[derive(Debug)]
@@ -43,19 +42,6 @@ impl Wake for Latch {
     fn wake(self: Arc<Self>) {
         self.open();
     }
-}
-
-/// A number for this thread, never zero, never used again in the life of the process.
-pub(crate) fn thread_token() -> u32 {
-    thread_local! {
-        static TOKEN: u32 = next_token();
-    }
-    TOKEN.try_with(|token| *token).unwrap_or_else(|_torn_down| next_token())
-}
-
-fn next_token() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// One thread that waits in a drop, for the thread that holds the cell.

@@ -16,16 +16,20 @@
 //!
 //! 1. While somebody is ready, a driver is scheduled, or one is running that has yet to look again. So nobody is
 //!    left behind.
-//! 2. On a runtime of several threads a driver is scheduled while somebody is ready, also when others run: each
-//!    may not look again for long, for the child that it polls blocks its thread. It must be one that another thread
-//!    can take over, and of what a thread wakes it keeps the latest for itself (tokio's LIFO slot). So whoever
-//!    spawns or wakes sees to it that two are scheduled, if two are ready; and a driver does not count the one that
-//!    it has woken in its own poll. On a runtime of one thread there is one driver: while it runs, nobody else
-//!    could.
-//! 3. Who looks and finds that 1 or 2 do not hold any more owes one: to be woken or spawned when the lock has
-//!    been released.
-//! 4. Parked drivers are woken when the last child leaves, to see that they are over.
-//! 5. A child stands in the queue once (`WOKEN` in its state). One that has ended meanwhile is left there, to be
+//! 2. A child that blocks its thread holds up nobody whom it would not hold up if each were a task of the runtime.
+//!    So on a runtime of several workers a *free* driver is scheduled while somebody is ready, also when others run:
+//!    one that any worker can take over. Of what a task of the runtime wakes, its thread keeps the latest for itself
+//!    (tokio's LIFO slot) until that task's poll is over; so of those that one thread has scheduled all but one count
+//!    as free. The one exception is the same as tokio's: the child that a task has woken last waits for the end of
+//!    that task's poll, with the driver that it has scheduled.
+//! 3. A runtime with one worker has nobody else to take a driver over, unless that worker leaves all it has to
+//!    another thread (`block_in_place`): one is scheduled while somebody is ready, which one does not matter. On a
+//!    runtime of one thread there is one driver: while it runs, nobody else could.
+//! 4. Who looks and finds that 1 to 3 do not hold any more owes a driver, or two, the first of which is free then: to
+//!    be woken or spawned when the lock has been released.
+//! 5. While a child lives a driver is there, if only a parked one: the runtime tells of its shutdown by dropping it.
+//! 6. Parked drivers are woken when the last child leaves, to see that they are over.
+//! 7. A child stands in the queue once (`WOKEN` in its state). One that has ended meanwhile is left there, to be
 //!    passed over.
 
 use std::collections::VecDeque;
@@ -34,10 +38,10 @@ use std::task::Waker;
 use super::Node;
 use super::member::{NodeRef, wake};
 use super::node::Place;
-use crate::sync::Arc;
+use crate::sync::{Arc, thread_token};
 
 /// No more than this many stay parked; others end, and are spawned again.
-const PARKED_MAX: usize = 2;
+const PARKED_MAX: usize = 4;
 /// Room for so many is kept in an empty queue.
 const QUEUE_KEPT: usize = 64;
 /// Room for so many is made at first: growing step by step costs small groups most.
@@ -46,10 +50,10 @@ const QUEUE_FIRST: usize = 16;
 /// The queue of a group, and what its drivers are doing.
 pub(super) struct Crew {
     ready: VecDeque<NodeRef>,
-    scheduled: usize,
+    /// With the thread whose LIFO slot may hold it: that whose task has scheduled it.
+    scheduled: Vec<(DriverKey, Option<u32>)>,
     running: usize,
-    /// How many are to be scheduled if so many are ready: 1 on a runtime of one thread, else 2.
-    breadth: usize,
+    threads: Threads,
     parked: Vec<(DriverKey, Waker)>,
     next_key: u32,
 }
@@ -58,13 +62,23 @@ pub(super) struct Crew {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DriverKey(u32);
 
+/// With how many threads a runtime polls its tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// With the one that is in `block_on`.
+    One,
+    /// With one at a time, of which another may take over all that waits.
+    OneWorker,
+    Workers,
+}
+
 /// Who polls a child that is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Placing {
     /// The crew, from now on.
-    Queued { breadth: usize },
+    Queued,
     /// The crew, when it has been woken.
-    Later { breadth: usize },
+    Later,
     /// Not the crew: a thread of its own.
     Elsewhere,
 }
@@ -82,8 +96,8 @@ pub(crate) enum Owed {
 /// What a driver is to do next.
 #[must_use]
 pub(crate) enum Next {
-    /// Poll this one.
-    Poll(NodeRef, Owed),
+    /// Poll this one, when the rest has been paid.
+    Poll(NodeRef, [Owed; 2]),
     /// Nothing: it has been parked.
     Park,
     /// Let others run, and look again.
@@ -93,12 +107,12 @@ pub(crate) enum Next {
 }
 
 impl Crew {
-    pub(super) fn new(breadth: usize) -> Self {
+    pub(super) fn new(threads: Threads) -> Self {
         Self {
             ready: VecDeque::with_capacity(QUEUE_FIRST),
-            scheduled: 0,
+            scheduled: Vec::new(),
             running: 0,
-            breadth,
+            threads,
             parked: Vec::new(),
             next_key: 0,
         }
@@ -107,38 +121,88 @@ impl Crew {
     /// Puts a child that may get on at the end of the queue.
     pub(super) fn push(&mut self, member: NodeRef) -> Owed {
         self.ready.push_back(member);
-        self.owed(self.breadth)
-    }
-
-    /// So many are to be scheduled if so many are ready.
-    fn owed(&mut self, wanted: usize) -> Owed {
-        if (self.breadth == 1 && self.running > 0) || self.scheduled >= wanted.min(self.ready.len()) {
+        if self.is_covered() {
             return Owed::Nothing;
         }
-        self.scheduled += 1;
-        match self.parked.pop() {
-            Some((_, waker)) => Owed::Wake(waker),
+        let by = scheduling_thread();
+        // The one that is ready is the latest that this thread has woken, and so is a driver.
+        let kept =
+            by.is_some() && self.ready.len() == 1 && self.scheduled.iter().any(|(_, other)| *other == by);
+        if kept { Owed::Nothing } else { self.schedule(by) }
+    }
+
+    /// A child is admitted that is not ready: somebody is to hear of a shutdown.
+    pub(super) fn attend(&mut self) -> Owed {
+        let attended = self.running > 0 || !self.scheduled.is_empty() || !self.parked.is_empty();
+        if attended { Owed::Nothing } else { self.schedule(scheduling_thread()) }
+    }
+
+    /// A driver is about to poll a child, from which it may not come back for long.
+    fn leave(&mut self) -> [Owed; 2] {
+        if self.ready.is_empty() || self.is_covered() {
+            return [Owed::Nothing, Owed::Nothing];
+        }
+        let by = scheduling_thread();
+        let first = self.schedule(by);
+        let second = if self.is_covered() { Owed::Nothing } else { self.schedule(by) };
+        [first, second]
+    }
+
+    /// Whether somebody will look who can (invariants 2 and 3).
+    fn is_covered(&self) -> bool {
+        match self.threads {
+            Threads::One => self.running > 0 || !self.scheduled.is_empty(),
+            Threads::OneWorker => !self.scheduled.is_empty(),
+            Threads::Workers => self.has_free(),
+        }
+    }
+
+    /// Whether a driver is scheduled that any worker can take over. Counted by threads, not noted for each: one that
+    /// has parked but not yet returned is not put into the slot of who wakes it, and leaves the other one there.
+    fn has_free(&self) -> bool {
+        let before = |place: usize| self.scheduled[..place].iter();
+        let mut places = self.scheduled.iter().enumerate();
+        places.any(|(place, (_, by))| by.is_none() || before(place).any(|(_, other)| other == by))
+    }
+
+    fn schedule(&mut self, by: Option<u32>) -> Owed {
+        let (key, owed) = match self.parked.pop() {
+            Some((key, waker)) => (key, Owed::Wake(waker)),
             None => {
                 self.next_key += 1;
-                Owed::Spawn(DriverKey(self.next_key))
+                let key = DriverKey(self.next_key);
+                (key, Owed::Spawn(key))
             }
-        }
+        };
+        self.scheduled.push((key, by));
+        owed
     }
 
     /// A driver begins to look, or is gone: it is neither scheduled nor parked any more.
     fn unschedule(&mut self, key: DriverKey) {
-        match self.parked.iter().position(|(parked, _)| *parked == key) {
+        if let Some(place) = self.scheduled.iter().position(|(scheduled, _)| *scheduled == key) {
+            self.scheduled.swap_remove(place);
+        } else if let Some(place) = self.parked.iter().position(|(parked, _)| *parked == key) {
             // Polled without having been woken by us.
-            Some(place) => drop(self.parked.swap_remove(place)),
-            None => self.scheduled -= 1,
+            drop(self.parked.swap_remove(place));
         }
     }
 
     /// The drivers that are parked, for they are over.
     pub(super) fn dismiss(&mut self) -> Vec<Waker> {
-        self.scheduled += self.parked.len();
+        if self.parked.is_empty() {
+            return Vec::new();
+        }
+        let by = scheduling_thread();
+        self.scheduled.extend(self.parked.iter().map(|(key, _)| (*key, by)));
         self.parked.drain(..).map(|(_, waker)| waker).collect()
     }
+}
+
+/// This thread, if a task is polled on it: a driver that it schedules now may have to wait for the end of that poll.
+/// What others schedule, any worker takes.
+fn scheduling_thread() -> Option<u32> {
+    tokio::task::try_id().map(|_| thread_token())
 }
 
 /// How far a driver has come in its poll.
@@ -153,13 +217,11 @@ pub(crate) enum Look {
 }
 
 impl Node {
-    /// What the driver `key` of this group is to do. `has_woken`: it has called another one in this poll. `again`: the
-    /// child that it has polled may get on already.
+    /// What the driver `key` of this group is to do. `again`: the child that it has polled may get on already.
     pub(crate) fn next_ready(
         &self,
         key: DriverKey,
         look: Look,
-        has_woken: bool,
         again: Option<NodeRef>,
         waker: &Waker,
     ) -> Next {
@@ -179,12 +241,13 @@ impl Node {
         if look != Look::Last
             && let Some(member) = crew.ready.pop_front()
         {
-            let owed = crew.owed(1 + usize::from(has_woken));
+            let owed = crew.leave();
             return Next::Poll(member, owed);
         }
         crew.running -= 1;
-        if crew.scheduled == 0 && !crew.ready.is_empty() {
-            crew.scheduled = 1;
+        if !crew.ready.is_empty() && !crew.is_covered() {
+            // Who yields goes to the end of its worker's queue, not into the slot.
+            crew.scheduled.push((key, None));
             return Next::Yield;
         }
         if crew.ready.is_empty() && crew.ready.capacity() > QUEUE_KEPT {
@@ -212,7 +275,11 @@ pub(crate) fn forget_driver(group: &Node, key: DriverKey, running: bool) {
 pub(crate) fn enqueue(member: NodeRef) {
     let link = member.node().lock();
     let Some(Place { parent: group, .. }) = &link.place else { return };
-    let owed = group.node().lock().members().crew().push(Arc::clone(&member));
+    // Where there is no crew the child has been adopted, being dropped.
+    let Some(owed) = group.node().lock().members().crew_mut().map(|crew| crew.push(Arc::clone(&member)))
+    else {
+        return;
+    };
     let Owed::Nothing = owed else {
         let group = Arc::clone(group);
         drop(link);

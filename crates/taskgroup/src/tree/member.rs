@@ -7,7 +7,7 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::crew::{Crew, DriverKey};
+use super::crew::{Crew, DriverKey, Threads};
 use super::node::Inner;
 use super::tally::{Mark, Tally};
 use super::token::Waiters;
@@ -34,6 +34,11 @@ pub(crate) trait Member: Send + Sync + 'static {
 
     /// Nobody will poll a task any more: it ends here.
     fn shut_down(self: Arc<Self>) {}
+
+    /// With how many threads the runtime of a group polls its children.
+    fn threads(&self) -> Threads {
+        Threads::One
+    }
 
     /// Spawns a driver for the crew of a group.
     fn spawn_driver(self: Arc<Self>, _key: DriverKey) {}
@@ -163,11 +168,15 @@ impl Members {
 
     /// The crew; it is there since the first child was admitted that it polls.
     pub(super) fn crew(&mut self) -> &mut Crew {
-        self.crew.as_mut().expect("made when the first task was admitted")
+        self.crew_mut().expect("made when the first task was admitted")
     }
 
-    pub(super) fn crew_of(&mut self, breadth: usize) -> &mut Crew {
-        self.crew.get_or_insert_with(|| Box::new(Crew::new(breadth)))
+    pub(super) fn crew_mut(&mut self) -> Option<&mut Crew> {
+        self.crew.as_deref_mut()
+    }
+
+    pub(super) fn crew_of(&mut self, group: &NodeRef) -> &mut Crew {
+        self.crew.get_or_insert_with(|| Box::new(Crew::new(group.threads())))
     }
 
     pub(super) fn tally(&mut self) -> &mut Tally {

@@ -47,7 +47,7 @@ pub use record::{CancelEnd, ChildEnd, ChildRecord};
 pub use straggler::{Straggler, StragglerState};
 
 pub(crate) use attach::{attach_group, attach_member, follow_current, hand_up};
-pub(crate) use crew::{DriverKey, Look, Next, Owed, Placing, enqueue, forget_driver, pay};
+pub(crate) use crew::{DriverKey, Look, Next, Owed, Placing, Threads, enqueue, forget_driver, pay};
 pub(crate) use current::{
     deadline_that_cuts, enter, enter_from, is_being_cut, is_cut, told_region, with_current,
 };

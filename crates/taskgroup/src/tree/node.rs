@@ -517,11 +517,8 @@ impl Node {
         let slot = members.slab.vacant_key();
         let mark = members.tally().spawned(now, slot);
         let owed = match placing {
-            Placing::Queued { breadth } => inner.members().crew_of(breadth).push(Arc::clone(&child)),
-            Placing::Later { breadth } => {
-                inner.members().crew_of(breadth);
-                Owed::Nothing
-            }
+            Placing::Queued => inner.members().crew_of(&this).push(Arc::clone(&child)),
+            Placing::Later => inner.members().crew_of(&this).attend(),
             Placing::Elsewhere => Owed::Nothing,
         };
         let slot = this.node().insert(&mut inner, entry, hold);
