@@ -58,7 +58,7 @@ pub(crate) use member::{Activity, DropMode, Hold, Member, NodeRef, WaitKey, wake
 pub(crate) use mirror::{follow, mirror};
 pub(crate) use node::Node;
 pub(crate) use propagate::{cancel, drop_subtree, force, note_cut};
-pub(crate) use shield::{ShieldWaker, begin_poll};
+pub(crate) use shield::{ShieldWaker, begin_poll, forget_woken};
 pub(crate) use straggler::{Stragglers, stragglers};
 pub(crate) use tally::{Account, Counts, note_poll};
 pub(crate) use token::{Lease, release_tokens};

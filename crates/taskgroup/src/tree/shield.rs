@@ -16,6 +16,7 @@
 //! 5. A shield that stays `WOKEN` although its frozen region was polled may stand in no await of it any more: a
 //!    `select!` has gone on without it. After many more polls (a combinator with a budget may need them) it is
 //!    waited for no longer.
+//! 6. A child that has ended lists nobody: a shield keeps the waker of its host, which keeps the child.
 
 use std::sync::Weak;
 use std::task::{Wake, Waker};
@@ -97,8 +98,16 @@ fn for_each_above(member: &NodeRef, mut visit: impl FnMut(&NodeRef)) {
 
 fn enter(region: &Node, shield: NodeRef) {
     let mut inner = region.lock();
-    inner.members().woken.push(shield);
-    region.flags().set(WOKEN_BELOW);
+    let ended = matches!(region.kind(), NodeKind::Task | NodeKind::Blocking) && inner.place.is_none();
+    if !ended {
+        inner.members().woken.push(shield);
+        region.flags().set(WOKEN_BELOW);
+    }
+}
+
+/// The child has ended, and has left its group.
+pub(crate) fn forget_woken(child: &Node) {
+    drop(take_woken(child));
 }
 
 /// The shield is being polled.
