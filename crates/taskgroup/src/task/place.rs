@@ -53,15 +53,21 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let (mut look, mut again, mut polls) = (Look::First, None, 0);
+        let (mut look, mut again, mut polls, mut polls_max) = (Look::First, None, 0, POLLS_MAX);
+        let mut round = None;
         this.stage = Stage::Polling;
         loop {
             match this.group.node().next_ready(this.key, look, again.take(), cx.waker()) {
-                Next::Poll(member, owed) => {
+                Next::Poll(member, owed, waiting) => {
+                    let first = *round.get_or_insert(1 + waiting);
                     owed.into_iter().for_each(|owed| tree::pay(&this.group, owed));
                     again = member.poll_once();
                     polls += 1;
-                    let more = polls < POLLS_MAX && coop::has_budget_remaining();
+                    if again.is_some() {
+                        // It yields, and not only to its siblings: each has its turn, then the others of the runtime.
+                        polls_max = polls_max.min(first);
+                    }
+                    let more = polls < polls_max && coop::has_budget_remaining();
                     look = if more { Look::Again } else { Look::Last };
                 }
                 Next::Park => {

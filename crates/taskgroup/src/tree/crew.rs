@@ -96,8 +96,8 @@ pub(crate) enum Owed {
 /// What a driver is to do next.
 #[must_use]
 pub(crate) enum Next {
-    /// Poll this one, when the rest has been paid.
-    Poll(NodeRef, [Owed; 2]),
+    /// Poll this one, when the rest has been paid. So many more are ready.
+    Poll(NodeRef, [Owed; 2], usize),
     /// Nothing: it has been parked.
     Park,
     /// Let others run, and look again.
@@ -242,7 +242,7 @@ impl Node {
             && let Some(member) = crew.ready.pop_front()
         {
             let owed = crew.leave();
-            return Next::Poll(member, owed);
+            return Next::Poll(member, owed, crew.ready.len());
         }
         crew.running -= 1;
         if !crew.ready.is_empty() && !crew.is_covered() {

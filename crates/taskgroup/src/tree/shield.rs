@@ -149,8 +149,19 @@ fn put_list_back(region: &Node, woken: Vec<NodeRef>, tries: bool) -> bool {
         left.retain(|shield| shield.node().flags().try_again(SHIELD_TRIES) || give_up(shield.node()));
     }
     let some = !left.is_empty();
+    // Who was polled and has been woken again stands in the new list already.
+    let mut listed: Vec<*const ()> = match &region.lock().members {
+        Some(members) => members.woken.iter().map(address).collect(),
+        None => Vec::new(),
+    };
+    listed.sort_unstable();
+    left.retain(|shield| listed.binary_search(&address(shield)).is_err());
     left.into_iter().for_each(|shield| enter(region, shield));
     some
+}
+
+fn address(shield: &NodeRef) -> *const () {
+    Arc::as_ptr(shield).cast()
 }
 
 /// Says that a shield is waited for no longer, and whose it was.
