@@ -18,10 +18,10 @@
 //!    left behind.
 //! 2. A child that blocks its thread holds up nobody whom it would not hold up if each were a task of the runtime.
 //!    So on a runtime of several workers a *free* driver is scheduled while somebody is ready, also when others run:
-//!    one that any worker can take over. Of what a task of the runtime wakes, its thread keeps the latest for itself
-//!    (tokio's LIFO slot) until that task's poll is over; so of those that one thread has scheduled all but one count
-//!    as free. The one exception is the same as tokio's: the child that a task has woken last waits for the end of
-//!    that task's poll, with the driver that it has scheduled.
+//!    one that any worker can take over. Of what a worker wakes it keeps the latest for itself (tokio's LIFO slot)
+//!    until its poll is over; so of those that one thread has scheduled all but one count as free. The one exception
+//!    is the same as tokio's: the child that a worker has woken last waits for it, with the driver that it has
+//!    scheduled.
 //! 3. A runtime with one worker has nobody else to take a driver over, unless that worker leaves all it has to
 //!    another thread (`block_in_place`): one is scheduled while somebody is ready, which one does not matter. On a
 //!    runtime of one thread there is one driver: while it runs, nobody else could.
@@ -50,7 +50,7 @@ const QUEUE_FIRST: usize = 16;
 /// The queue of a group, and what its drivers are doing.
 pub(super) struct Crew {
     ready: VecDeque<NodeRef>,
-    /// With the thread whose LIFO slot may hold it: that whose task has scheduled it.
+    /// With the thread whose LIFO slot may hold it: that which has scheduled it.
     scheduled: Vec<(DriverKey, Option<u32>)>,
     running: usize,
     threads: Threads,
@@ -199,10 +199,11 @@ impl Crew {
     }
 }
 
-/// This thread, if a task is polled on it: a driver that it schedules now may have to wait for the end of that poll.
-/// What others schedule, any worker takes.
+/// The thread that schedules: if it is a worker, a driver that it schedules now may have to wait until it looks into
+/// its slot. Also outside a poll: it may take a task from another queue first.
 fn scheduling_thread() -> Option<u32> {
-    tokio::task::try_id().map(|_| thread_token())
+    // The threads of a model have no slots.
+    if cfg!(taskgroup_loom) { None } else { Some(thread_token()) }
 }
 
 /// How far a driver has come in its poll.
