@@ -21,7 +21,8 @@ use crate::sync::{Arc, Mutex, lock};
 use crate::task::{self, Problem, Reporter, catch};
 use crate::trace::{self, Fields};
 use crate::tree::{
-    self, CancelCause, CancelReason, DriverKey, Hold, Member, Node, NodeInfo, NodeKind, NodeRef, WaitKey,
+    self, CancelCause, CancelReason, DriverKey, Hold, Member, Node, NodeInfo, NodeKind, NodeRef, Threads,
+    WaitKey,
 };
 
 pub(crate) struct GroupCore<E> {
@@ -512,6 +513,10 @@ impl<E: Send + 'static> Member for GroupCore<E> {
 
     fn slow_exit(&self) -> Option<Duration> {
         Some(self.settings.slow_exit)
+    }
+
+    fn threads(&self) -> Threads {
+        task::threads(self.runtime())
     }
 
     fn spawn_driver(self: Arc<Self>, key: DriverKey) {

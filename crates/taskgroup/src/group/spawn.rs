@@ -11,7 +11,7 @@ use super::core::{GroupCore, ToGroup};
 use super::limit::Reserved;
 use super::token::CancelToken;
 use crate::sync::Arc;
-use crate::task::{Ended, Task, TaskCell, is_single, place_blocking};
+use crate::task::{Ended, Task, TaskCell, place_blocking};
 use crate::trace::Span;
 use crate::tree::{self, CancelCause, DropMode, Hold, Member, Node, NodeKind, NodeRef, Owed, Placing};
 
@@ -155,12 +155,11 @@ impl<E: Send + 'static> GroupCore<E> {
         F::Output: Into<Ended<T, E>>,
         T: Send + 'static,
     {
-        let single = is_single(self.runtime());
         if !eager && self.group_limit().is_none() {
             cell.set_queued();
-            return self.admit(cell, hold, Placing::Queued { single });
+            return self.admit(cell, hold, Placing::Queued);
         }
-        self.admit(cell, hold, Placing::Later { single })?;
+        self.admit(cell, hold, Placing::Later)?;
         self.begin(cell, place, move |core, cell, now| match eager && now {
             true => core.poll_eagerly(cell),
             false => Member::wake(Arc::clone(cell)),

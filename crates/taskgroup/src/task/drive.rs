@@ -229,6 +229,7 @@ where
         // who finds the books empty finds it ended.
         let mut waited = false;
         tree::detach_ended(self.node(), end, || waited = self.state.finish());
+        tree::forget_woken(self.node());
         if waited {
             self.wake_waiters();
         }

@@ -19,7 +19,7 @@ use crate::sync::Arc;
 use crate::trace::Span;
 use crate::tree::{
     self, CancelCause, CancelReason, DriverKey, DropMode, Hold, Member, Node, NodeKind, NodeRef, Owed,
-    Placing,
+    Placing, Threads,
 };
 
 /// A group without a runtime: books, and a count of reported failures.
@@ -28,6 +28,9 @@ struct Books {
     failures: AtomicUsize,
     /// Drivers that were called for after the first.
     spawned: AtomicUsize,
+    threads: Threads,
+    /// Where they run, on a runtime of several workers.
+    workers: std::sync::Mutex<Vec<thread::JoinHandle<()>>>,
 }
 
 impl Member for Books {
@@ -39,8 +42,17 @@ impl Member for Books {
         self
     }
 
+    fn threads(&self) -> Threads {
+        self.threads
+    }
+
     fn spawn_driver(self: Arc<Self>, key: DriverKey) {
         self.spawned.fetch_add(1, Ordering::SeqCst);
+        if self.threads == Threads::Workers {
+            let driver = Driver::new(self.clone(), key);
+            let worker = thread::spawn(move || block_on(driver));
+            return self.workers.lock().unwrap().push(worker);
+        }
         // A thread more would be one too many for the model: it is run here and now, as far as it goes.
         let mut driver = Driver::new(self, key);
         let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -109,12 +121,14 @@ const FOREVER: usize = usize::MAX / 2;
 type Cell = TaskCell<Steps, u32, ToBooks>;
 
 fn books() -> Arc<Books> {
-    let node = Node::new(NodeKind::Group, None, std::panic::Location::caller());
-    Arc::new(Books { node, failures: AtomicUsize::new(0), spawned: AtomicUsize::new(0) })
+    books_of(Threads::One)
 }
 
-/// As on a runtime of one thread.
-const QUEUED: Placing = Placing::Queued { single: true };
+fn books_of(threads: Threads) -> Arc<Books> {
+    let node = Node::new(NodeKind::Group, None, std::panic::Location::caller());
+    let (failures, spawned) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    Arc::new(Books { node, failures, spawned, threads, workers: std::sync::Mutex::default() })
+}
 
 /// A child in the books and in the queue, and the driver that this calls for.
 fn cell(books: &Arc<Books>, steps: Steps) -> (Arc<Cell>, Driver) {
@@ -131,7 +145,7 @@ where
 {
     cell.set_queued();
     let group: NodeRef = books.clone();
-    Ok(match Node::admit(group.clone(), cell, Hold::Ordinary, QUEUED)? {
+    Ok(match Node::admit(group.clone(), cell, Hold::Ordinary, Placing::Queued)? {
         Owed::Spawn(key) => Some(Driver::new(group, key)),
         Owed::Wake(waker) => {
             waker.wake();
@@ -603,38 +617,65 @@ fn loom_wake_ups_from_two_threads_are_not_lost() {
 
 #[test]
 fn loom_two_drivers_leave_nobody_behind_and_both_end() {
-    static SEEN: Seen<2> = Seen::new();
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(|| {
         let alive = Arc::new(AtomicUsize::new(0));
-        let books = books();
-        let group: NodeRef = books.clone();
-        let mut drivers = vec![];
-        let mut cells = vec![];
-        for pending in [0, 1] {
-            let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
-            let cell = Cell::new(node, Steps::new(pending, Ok(7), &alive), Span::default(), None);
-            cell.set_queued();
-            let placing = Placing::Queued { single: false };
-            match Node::admit(group.clone(), cell.clone(), Hold::Ordinary, placing).expect("open") {
-                Owed::Spawn(key) => drivers.push(Driver::new(group.clone(), key)),
-                _ => panic!("two ready children call for two drivers"),
-            }
-            cells.push(cell);
-        }
-        let last = drivers.pop().unwrap();
-        let poller = thread::spawn(move || block_on(last));
-        SEEN.saw(usize::from(done_after_a_while(&cells[0])));
-        drivers.into_iter().for_each(block_on);
-        poller.join().unwrap();
+        let books = books_of(Threads::Workers);
+        let node = || Node::new(NodeKind::Task, None, std::panic::Location::caller());
+        let first = Cell::new(node(), Steps::new(0, Ok(7), &alive), Span::default(), None);
+        let second = Cell::new(node(), Steps::new(1, Ok(8), &alive), Span::default(), None);
+        let driver = admit(&books, first.clone()).expect("open").expect("the first child calls for a driver");
+        assert!(
+            admit(&books, second.clone()).expect("open").is_none(),
+            "one is scheduled, and any worker takes it"
+        );
+        block_on(driver);
+        let workers = std::mem::take(&mut *books.workers.lock().unwrap());
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
         assert_eq!((books.node.live(), alive.load(Ordering::SeqCst)), (0, 0));
-        assert_eq!(books.spawned.load(Ordering::SeqCst), 0, "two are enough");
-        for cell in cells {
-            assert_eq!(outcome(cell).unwrap(), 7);
-        }
+        let spawned = books.spawned.load(Ordering::SeqCst);
+        assert_eq!(spawned, 1, "who goes to poll the first leaves a driver to the second");
+        assert_eq!((outcome(first).unwrap(), outcome(second).unwrap()), (7, 8));
     });
-    SEEN.assert_all();
+}
+
+/// Announces itself, then blocks its thread until the other one has too.
+struct Meets(Arc<(loom::sync::Mutex<usize>, loom::sync::Condvar)>);
+
+impl Future for Meets {
+    type Output = Result<u32, ()>;
+
+    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (met, has_met) = &*self.0;
+        let mut met = met.lock().unwrap();
+        *met += 1;
+        has_met.notify_all();
+        while *met < 2 {
+            met = has_met.wait(met).unwrap();
+        }
+        Poll::Ready(Ok(1))
+    }
+}
+
+#[test]
+fn loom_children_that_block_their_threads_meet() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let books = books_of(Threads::Workers);
+        let meeting = Arc::new((loom::sync::Mutex::new(0), loom::sync::Condvar::new()));
+        let [first, second] = [(); 2].map(|()| {
+            let node = Node::new(NodeKind::Task, None, std::panic::Location::caller());
+            TaskCell::<_, u32, ToBooks>::new(node, Meets(meeting.clone()), Span::default(), None)
+        });
+        let driver = admit(&books, first).expect("open").expect("the first child calls for a driver");
+        let _scheduled = admit(&books, second).expect("open");
+        block_on(driver);
+        let workers = std::mem::take(&mut *books.workers.lock().unwrap());
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        assert_eq!(books.node.live(), 0);
+    });
 }
 
 #[test]

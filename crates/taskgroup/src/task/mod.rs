@@ -51,7 +51,7 @@ pub(crate) use cell::{Reporter, TaskCell};
 pub(crate) use drive::hand_over_groups;
 pub(crate) use outcome::{Ended, Problem};
 pub(crate) use panic::catch;
-pub(crate) use place::{is_single, place_blocking, spawn_driver};
+pub(crate) use place::{place_blocking, spawn_driver, threads};
 
 #[cfg(all(test, taskgroup_loom))]
 mod loom_tests;

@@ -13,7 +13,7 @@ use tokio::task::coop;
 use super::cell::{Reporter, TaskCell};
 use super::outcome::Ended;
 use crate::sync::Arc;
-use crate::tree::{self, DriverKey, Look, Member, Next, NodeKind, NodeRef};
+use crate::tree::{self, DriverKey, Look, Member, Next, NodeKind, NodeRef, Threads};
 
 /// At most so many children are polled by one poll of a driver; then others of the runtime have their turn.
 const POLLS_MAX: usize = 32;
@@ -24,10 +24,13 @@ const POLLS_MIN: usize = 2;
 const POLL_SHORT: Duration = Duration::from_micros(10);
 const POLL_LONG: Duration = Duration::from_micros(40);
 
-/// Whether a runtime polls on one thread alone. With one worker it may be several: one that blocks in place is
-/// replaced.
-pub(crate) fn is_single(runtime: &Handle) -> bool {
-    runtime.runtime_flavor() == RuntimeFlavor::CurrentThread
+/// With how many threads a runtime polls.
+pub(crate) fn threads(runtime: &Handle) -> Threads {
+    match runtime.runtime_flavor() {
+        RuntimeFlavor::CurrentThread => Threads::One,
+        RuntimeFlavor::MultiThread if runtime.metrics().num_workers() == 1 => Threads::OneWorker,
+        _ => Threads::Workers,
+    }
 }
 
 /// A task of the runtime that polls the children of one group: see `tree/crew.rs`.
@@ -70,23 +73,32 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let (mut look, mut again, mut polls, mut began) = (Look::First, None, 0, None);
+        let (mut look, mut again, mut polls, mut polls_max) = (Look::First, None, 0, this.polls_max);
+        let (mut round, mut began) = (None, None);
         this.stage = Stage::Polling;
         loop {
             match this.group.node().next_ready(this.key, look, again.take(), cx.waker()) {
-                Next::Poll(member, owed) => {
+                Next::Poll(member, owed, waiting) => {
+                    let first = *round.get_or_insert(1 + waiting);
                     owed.into_iter().for_each(|owed| tree::pay(&this.group, owed));
                     if polls == 1 {
                         began = Some(Instant::now());
                     }
+                    tree::take_has_woken();
                     again = member.poll_once();
                     polls += 1;
-                    let enough = polls >= this.polls_max;
-                    if enough && let Some(began) = began {
+                    if again.is_some() {
+                        // It yields, and not only to its siblings: each has its turn, then the others of the runtime.
+                        polls_max = polls_max.min(first);
+                    }
+                    if polls >= this.polls_max
+                        && let Some(began) = began
+                    {
                         this.adapt(began.elapsed());
                     }
-                    // Whom the child has woken must not wait for the next one.
-                    let enough = enough || tree::take_has_woken() || !coop::has_budget_remaining();
+                    // Whom the child has woken outside the group must not wait for the next one.
+                    let enough =
+                        polls >= polls_max || tree::take_has_woken() || !coop::has_budget_remaining();
                     look = if enough { Look::Last } else { Look::Again };
                 }
                 Next::Park => {

@@ -16,16 +16,21 @@
 //!
 //! 1. While somebody is ready, a driver is scheduled, or one is running that has yet to look again. So nobody is
 //!    left behind.
-//! 2. On a runtime of several threads a driver is scheduled while somebody is ready, also when others run: each
-//!    may not look again for long, for the child that it polls blocks its thread. It must be one that any thread can
-//!    take, and of what a thread wakes it keeps the latest for itself (tokio's LIFO slot), which frees the one
-//!    before. So who leaves somebody in the queue does not count drivers that a thread may keep; one who puts the
-//!    first there counts the one that its own thread keeps, as with any task that a task wakes. On a runtime of one
-//!    thread there is one driver: while it runs, nobody else could.
-//! 3. Who looks and finds that 1 or 2 do not hold any more owes one: to be woken or spawned when the lock has
-//!    been released.
-//! 4. Parked drivers are woken when the last child leaves, to see that they are over.
-//! 5. A child stands in the queue once (`WOKEN` in its state). One that has ended meanwhile is left there, to be
+//! 2. A child that blocks its thread holds up nobody whom it would not hold up if each were a task of the runtime.
+//!    So on a runtime of several workers a *free* driver is scheduled while somebody is ready, also when others run:
+//!    one that any worker can take over. Of what a worker wakes it keeps the latest for itself (tokio's LIFO slot)
+//!    until its poll is over; so of those that one thread has scheduled all but one count as free. The one exception
+//!    is the same as tokio's: the child that a worker has woken last waits for it, with the driver that it has
+//!    scheduled. A driver whose child has woken somebody outside the group gives its worker back at once, for that one
+//!    lies in the slot too; what a child wakes by other means than a handle or a group's exit it cannot see.
+//! 3. A runtime with one worker has nobody else to take a driver over, unless that worker leaves all it has to
+//!    another thread (`block_in_place`): one is scheduled while somebody is ready, which one does not matter. On a
+//!    runtime of one thread there is one driver: while it runs, nobody else could.
+//! 4. Who looks and finds that 1 to 3 do not hold any more owes a driver, or two, the first of which is free then: to
+//!    be woken or spawned when the lock has been released.
+//! 5. While a child lives a driver is there, if only a parked one: the runtime tells of its shutdown by dropping it.
+//! 6. Parked drivers are woken when the last child leaves, to see that they are over.
+//! 7. A child stands in the queue once (`WOKEN` in its state). One that has ended meanwhile is left there, to be
 //!    passed over.
 
 use std::collections::VecDeque;
@@ -46,35 +51,35 @@ const QUEUE_FIRST: usize = 16;
 /// The queue of a group, and what its drivers are doing.
 pub(super) struct Crew {
     ready: VecDeque<NodeRef>,
-    scheduled: Vec<Scheduled>,
+    /// With the thread whose LIFO slot may hold it: that which has scheduled it.
+    scheduled: Vec<(DriverKey, Option<u32>)>,
     running: usize,
-    /// Whether the runtime has one thread alone.
-    single: bool,
+    threads: Threads,
     parked: Vec<(DriverKey, Waker)>,
     next_key: u32,
 }
-
-/// A driver that has been spawned or woken, and has not begun to look.
-struct Scheduled {
-    key: DriverKey,
-    /// The thread that may keep it for itself, or [`NOBODY`].
-    keeper: u32,
-}
-
-/// No thread has this token.
-const NOBODY: u32 = 0;
 
 /// Tells the drivers of one group apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DriverKey(u32);
 
+/// With how many threads a runtime polls its tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// With the one that is in `block_on`.
+    One,
+    /// With one at a time, of which another may take over all that waits.
+    OneWorker,
+    Workers,
+}
+
 /// Who polls a child that is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Placing {
     /// The crew, from now on.
-    Queued { single: bool },
+    Queued,
     /// The crew, when it has been woken.
-    Later { single: bool },
+    Later,
     /// Not the crew: a thread of its own.
     Elsewhere,
 }
@@ -92,8 +97,8 @@ pub(crate) enum Owed {
 /// What a driver is to do next.
 #[must_use]
 pub(crate) enum Next {
-    /// Poll this one.
-    Poll(NodeRef, [Owed; 2]),
+    /// Poll this one, when the rest has been paid. So many more are ready.
+    Poll(NodeRef, [Owed; 2], usize),
     /// Nothing: it has been parked.
     Park,
     /// Let others run, and look again.
@@ -103,12 +108,12 @@ pub(crate) enum Next {
 }
 
 impl Crew {
-    pub(super) fn new(single: bool) -> Self {
+    pub(super) fn new(threads: Threads) -> Self {
         Self {
             ready: VecDeque::with_capacity(QUEUE_FIRST),
             scheduled: Vec::new(),
             running: 0,
-            single,
+            threads,
             parked: Vec::new(),
             next_key: 0,
         }
@@ -117,21 +122,51 @@ impl Crew {
     /// Puts a child that may get on at the end of the queue.
     pub(super) fn push(&mut self, member: NodeRef) -> Owed {
         self.ready.push_back(member);
-        let keeper = if self.ready.len() == 1 { thread_token() } else { NOBODY };
-        self.owed(keeper)
-    }
-
-    /// Whether a driver is scheduled that any thread can take, or that `keeper` keeps.
-    fn is_served(&self, keeper: u32) -> bool {
-        let counts = |scheduled: &Scheduled| self.single || [NOBODY, keeper].contains(&scheduled.keeper);
-        self.ready.is_empty() || self.scheduled.iter().any(counts)
-    }
-
-    /// A driver, if one is to be scheduled for who is in the queue (invariant 2).
-    fn owed(&mut self, keeper: u32) -> Owed {
-        if (self.single && self.running > 0) || self.is_served(keeper) {
+        if self.is_covered() {
             return Owed::Nothing;
         }
+        let by = scheduling_thread();
+        // The one that is ready is the latest that this thread has woken, and so is a driver.
+        let kept =
+            by.is_some() && self.ready.len() == 1 && self.scheduled.iter().any(|(_, other)| *other == by);
+        if kept { Owed::Nothing } else { self.schedule(by) }
+    }
+
+    /// A child is admitted that is not ready: somebody is to hear of a shutdown.
+    pub(super) fn attend(&mut self) -> Owed {
+        let attended = self.running > 0 || !self.scheduled.is_empty() || !self.parked.is_empty();
+        if attended { Owed::Nothing } else { self.schedule(scheduling_thread()) }
+    }
+
+    /// A driver is about to poll a child, from which it may not come back for long.
+    fn leave(&mut self) -> [Owed; 2] {
+        if self.ready.is_empty() || self.is_covered() {
+            return [Owed::Nothing, Owed::Nothing];
+        }
+        let by = scheduling_thread();
+        let first = self.schedule(by);
+        let second = if self.is_covered() { Owed::Nothing } else { self.schedule(by) };
+        [first, second]
+    }
+
+    /// Whether somebody will look who can (invariants 2 and 3).
+    fn is_covered(&self) -> bool {
+        match self.threads {
+            Threads::One => self.running > 0 || !self.scheduled.is_empty(),
+            Threads::OneWorker => !self.scheduled.is_empty(),
+            Threads::Workers => self.has_free(),
+        }
+    }
+
+    /// Whether a driver is scheduled that any worker can take over. Counted by threads, not noted for each: one that
+    /// has parked but not yet returned is not put into the slot of who wakes it, and leaves the other one there.
+    fn has_free(&self) -> bool {
+        let before = |place: usize| self.scheduled[..place].iter();
+        let mut places = self.scheduled.iter().enumerate();
+        places.any(|(place, (_, by))| by.is_none() || before(place).any(|(_, other)| other == by))
+    }
+
+    fn schedule(&mut self, by: Option<u32>) -> Owed {
         let (key, owed) = match self.parked.pop() {
             Some((key, waker)) => (key, Owed::Wake(waker)),
             None => {
@@ -140,31 +175,36 @@ impl Crew {
                 (key, Owed::Spawn(key))
             }
         };
-        self.schedule(key, thread_token());
+        self.scheduled.push((key, by));
         owed
-    }
-
-    fn schedule(&mut self, key: DriverKey, keeper: u32) {
-        for scheduled in &mut self.scheduled {
-            if scheduled.keeper == keeper {
-                scheduled.keeper = NOBODY;
-            }
-        }
-        self.scheduled.push(Scheduled { key, keeper });
     }
 
     /// A driver begins to look, or is gone: it is neither scheduled nor parked any more.
     fn unschedule(&mut self, key: DriverKey) {
-        self.scheduled.retain(|scheduled| scheduled.key != key);
-        self.parked.retain(|(parked, _)| *parked != key);
+        if let Some(place) = self.scheduled.iter().position(|(scheduled, _)| *scheduled == key) {
+            self.scheduled.swap_remove(place);
+        } else if let Some(place) = self.parked.iter().position(|(parked, _)| *parked == key) {
+            // Polled without having been woken by us.
+            drop(self.parked.swap_remove(place));
+        }
     }
 
     /// The drivers that are parked, for they are over.
     pub(super) fn dismiss(&mut self) -> Vec<Waker> {
-        let parked = std::mem::take(&mut self.parked);
-        parked.iter().for_each(|(key, _)| self.schedule(*key, NOBODY));
-        parked.into_iter().map(|(_, waker)| waker).collect()
+        if self.parked.is_empty() {
+            return Vec::new();
+        }
+        let by = scheduling_thread();
+        self.scheduled.extend(self.parked.iter().map(|(key, _)| (*key, by)));
+        self.parked.drain(..).map(|(_, waker)| waker).collect()
     }
+}
+
+/// The thread that schedules: if it is a worker, a driver that it schedules now may have to wait until it looks into
+/// its slot. Also outside a poll: it may take a task from another queue first.
+fn scheduling_thread() -> Option<u32> {
+    // The threads of a model have no slots.
+    if cfg!(taskgroup_loom) { None } else { Some(thread_token()) }
 }
 
 /// How far a driver has come in its poll.
@@ -203,13 +243,13 @@ impl Node {
         if look != Look::Last
             && let Some(member) = crew.ready.pop_front()
         {
-            // The first goes to this thread, which may keep it; the second frees it for others.
-            let owed = [crew.owed(NOBODY), crew.owed(NOBODY)];
-            return Next::Poll(member, owed);
+            let owed = crew.leave();
+            return Next::Poll(member, owed, crew.ready.len());
         }
         crew.running -= 1;
-        if !crew.is_served(NOBODY) {
-            crew.schedule(key, NOBODY);
+        if !crew.ready.is_empty() && !crew.is_covered() {
+            // Who yields goes to the end of its worker's queue, not into the slot.
+            crew.scheduled.push((key, None));
             return Next::Yield;
         }
         if crew.ready.is_empty() && crew.ready.capacity() > QUEUE_KEPT {
@@ -237,7 +277,11 @@ pub(crate) fn forget_driver(group: &Node, key: DriverKey, running: bool) {
 pub(crate) fn enqueue(member: NodeRef) {
     let link = member.node().lock();
     let Some(Place { parent: group, .. }) = &link.place else { return };
-    let owed = group.node().lock().members().crew().push(Arc::clone(&member));
+    // Where there is no crew the child has been adopted, being dropped.
+    let Some(owed) = group.node().lock().members().crew_mut().map(|crew| crew.push(Arc::clone(&member)))
+    else {
+        return;
+    };
     let Owed::Nothing = owed else {
         let group = Arc::clone(group);
         drop(link);
@@ -249,7 +293,7 @@ pub(crate) fn enqueue(member: NodeRef) {
 pub(crate) fn pay(group: &NodeRef, owed: Owed) {
     match owed {
         Owed::Nothing => {}
-        // Not noted as a wake-up of somebody else: the driver that calls for it looks after its own.
+        // Not noted as a wake-up of somebody else: see invariant 2.
         Owed::Wake(waker) => waker.wake(),
         Owed::Spawn(key) => Arc::clone(group).spawn_driver(key),
     }

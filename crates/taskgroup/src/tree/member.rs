@@ -8,12 +8,12 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::crew::{Crew, DriverKey};
+use super::crew::{Crew, DriverKey, Threads};
 use super::node::Inner;
 use super::tally::{Mark, Tally};
 use super::token::Waiters;
 use super::{ChildEnd, Node, NodeKind};
-use crate::sync::Arc;
+use crate::sync::{Arc, thread_local};
 
 /// Whoever embeds a [`Node`].
 pub(crate) trait Member: Send + Sync + 'static {
@@ -35,6 +35,11 @@ pub(crate) trait Member: Send + Sync + 'static {
 
     /// Nobody will poll a task any more: it ends here.
     fn shut_down(self: Arc<Self>) {}
+
+    /// With how many threads the runtime of a group polls its children.
+    fn threads(&self) -> Threads {
+        Threads::One
+    }
 
     /// Spawns a driver for the crew of a group.
     fn spawn_driver(self: Arc<Self>, _key: DriverKey) {}
@@ -169,11 +174,15 @@ impl Members {
 
     /// The crew; it is there since the first child was admitted that it polls.
     pub(super) fn crew(&mut self) -> &mut Crew {
-        self.crew.as_mut().expect("made when the first task was admitted")
+        self.crew_mut().expect("made when the first task was admitted")
     }
 
-    pub(super) fn crew_of(&mut self, single: bool) -> &mut Crew {
-        self.crew.get_or_insert_with(|| Box::new(Crew::new(single)))
+    pub(super) fn crew_mut(&mut self) -> Option<&mut Crew> {
+        self.crew.as_deref_mut()
+    }
+
+    pub(super) fn crew_of(&mut self, group: &NodeRef) -> &mut Crew {
+        self.crew.get_or_insert_with(|| Box::new(Crew::new(group.threads())))
     }
 
     pub(super) fn tally(&mut self) -> &mut Tally {
@@ -351,18 +360,20 @@ impl WakerSet {
 }
 
 thread_local! {
-    static HAS_WOKEN: Cell<bool> = const { Cell::new(false) };
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro knows no const")]
+    static HAS_WOKEN: Cell<bool> = Cell::new(false);
 }
 
 /// Whether somebody was woken on this thread since the last time. The thread keeps whom it woke last (tokio's LIFO
 /// slot) until it is given back to the runtime.
 pub(crate) fn take_has_woken() -> bool {
-    HAS_WOKEN.with(|woken| woken.replace(false))
+    HAS_WOKEN.try_with(|woken| woken.replace(false)).unwrap_or(false)
 }
 
 /// Wakes outside every lock. A waker that panics is reported and costs nobody else their wake-up.
 pub(crate) fn wake(waker: Waker) {
-    HAS_WOKEN.with(|woken| woken.set(true));
+    // Torn down with the thread: nobody will ask.
+    let _ = HAS_WOKEN.try_with(|woken| woken.set(true));
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake())).is_err() {
         crate::lost::report(format_args!("a waker panicked while it was woken"));
     }

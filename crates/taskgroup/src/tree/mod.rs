@@ -48,7 +48,7 @@ pub use record::{CancelEnd, ChildEnd, ChildRecord};
 pub use straggler::{Straggler, StragglerState};
 
 pub(crate) use attach::{attach_group, attach_member, follow_current, hand_up};
-pub(crate) use crew::{DriverKey, Look, Next, Owed, Placing, enqueue, forget_driver, pay};
+pub(crate) use crew::{DriverKey, Look, Next, Owed, Placing, Threads, enqueue, forget_driver, pay};
 pub(crate) use current::{
     deadline_that_cuts, enter, enter_from, is_being_cut, is_cut, told_region, with_current,
 };
@@ -59,7 +59,7 @@ pub(crate) use member::{Activity, DropMode, Hold, Member, NodeRef, WaitKey, take
 pub(crate) use mirror::{follow, mirror};
 pub(crate) use node::Node;
 pub(crate) use propagate::{cancel, drop_subtree, force, note_cut};
-pub(crate) use shield::{ShieldWaker, begin_poll};
+pub(crate) use shield::{ShieldWaker, begin_poll, forget_woken};
 pub(crate) use straggler::{Stragglers, stragglers};
 pub(crate) use tally::{Account, Counts, note_poll};
 pub(crate) use token::{Lease, release_tokens};

@@ -540,11 +540,8 @@ impl Node {
         let slot = members.slab.vacant_key();
         let mark = members.tally().spawned(now, slot);
         let owed = match placing {
-            Placing::Queued { single } => inner.members().crew_of(single).push(Arc::clone(&child)),
-            Placing::Later { single } => {
-                inner.members().crew_of(single);
-                Owed::Nothing
-            }
+            Placing::Queued => inner.members().crew_of(&this).push(Arc::clone(&child)),
+            Placing::Later => inner.members().crew_of(&this).attend(),
             Placing::Elsewhere => Owed::Nothing,
         };
         let slot = this.node().insert(&mut inner, entry, hold);

@@ -16,6 +16,7 @@
 //! 5. A shield that stays `WOKEN` although its frozen region was polled may stand in no await of it any more: a
 //!    `select!` has gone on without it. After many more polls (a combinator with a budget may need them) it is
 //!    waited for no longer.
+//! 6. A child that has ended lists nobody: a shield keeps the waker of its host, which keeps the child.
 
 use std::sync::Weak;
 use std::task::{Wake, Waker};
@@ -97,8 +98,16 @@ fn for_each_above(member: &NodeRef, mut visit: impl FnMut(&NodeRef)) {
 
 fn enter(region: &Node, shield: NodeRef) {
     let mut inner = region.lock();
-    inner.members().woken.push(shield);
-    region.flags().set(WOKEN_BELOW);
+    let ended = matches!(region.kind(), NodeKind::Task | NodeKind::Blocking) && inner.place.is_none();
+    if !ended {
+        inner.members().woken.push(shield);
+        region.flags().set(WOKEN_BELOW);
+    }
+}
+
+/// The child has ended, and has left its group.
+pub(crate) fn forget_woken(child: &Node) {
+    drop(take_woken(child));
 }
 
 /// The shield is being polled.
@@ -140,8 +149,19 @@ fn put_list_back(region: &Node, woken: Vec<NodeRef>, tries: bool) -> bool {
         left.retain(|shield| shield.node().flags().try_again(SHIELD_TRIES) || give_up(shield.node()));
     }
     let some = !left.is_empty();
+    // Who was polled and has been woken again stands in the new list already.
+    let mut listed: Vec<*const ()> = match &region.lock().members {
+        Some(members) => members.woken.iter().map(address).collect(),
+        None => Vec::new(),
+    };
+    listed.sort_unstable();
+    left.retain(|shield| listed.binary_search(&address(shield)).is_err());
     left.into_iter().for_each(|shield| enter(region, shield));
     some
+}
+
+fn address(shield: &NodeRef) -> *const () {
+    Arc::as_ptr(shield).cast()
 }
 
 /// Says that a shield is waited for no longer, and whose it was.

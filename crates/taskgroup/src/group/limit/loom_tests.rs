@@ -192,7 +192,7 @@ fn child() -> (NodeRef, Arc<Cell>) {
     let node = Node::new(NodeKind::Task, None, Location::caller());
     node.set_limited();
     let cell = Cell::new(node, std::future::ready(Ok(7)), Span::default(), None);
-    let placing = Placing::Later { single: true };
+    let placing = Placing::Later;
     let owed = Node::admit(NodeRef::clone(&books), Arc::clone(&cell) as NodeRef, Hold::Ordinary, placing);
     assert!(matches!(owed, Ok(Owed::Nothing)));
     (books, cell)
