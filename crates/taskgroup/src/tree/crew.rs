@@ -21,7 +21,8 @@
 //!    one that any worker can take over. Of what a worker wakes it keeps the latest for itself (tokio's LIFO slot)
 //!    until its poll is over; so of those that one thread has scheduled all but one count as free. The one exception
 //!    is the same as tokio's: the child that a worker has woken last waits for it, with the driver that it has
-//!    scheduled.
+//!    scheduled. What this cannot see to: a driver polls many children in one poll of its own, so a task outside the
+//!    group that one of them has woken last waits also for the one polled next.
 //! 3. A runtime with one worker has nobody else to take a driver over, unless that worker leaves all it has to
 //!    another thread (`block_in_place`): one is scheduled while somebody is ready, which one does not matter. On a
 //!    runtime of one thread there is one driver: while it runs, nobody else could.
