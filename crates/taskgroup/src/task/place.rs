@@ -21,8 +21,8 @@ const POLLS_MAX: usize = 32;
 const POLLS_MIN: usize = 2;
 /// About so long should one poll of a driver take: for tokio, which looks at timers and sockets between every so many
 /// polls, it is one poll of one task.
-const POLL_SHORT: Duration = Duration::from_micros(10);
-const POLL_LONG: Duration = Duration::from_micros(40);
+const POLL_SHORT: Duration = Duration::from_micros(50);
+const POLL_LONG: Duration = Duration::from_micros(200);
 
 /// With how many threads a runtime polls.
 pub(crate) fn threads(runtime: &Handle) -> Threads {
@@ -53,7 +53,7 @@ enum Stage {
 
 impl Driver {
     pub(crate) fn new(group: NodeRef, key: DriverKey) -> Self {
-        Self { group, key, stage: Stage::Waiting, polls_max: 4 * POLLS_MIN }
+        Self { group, key, stage: Stage::Waiting, polls_max: POLLS_MAX }
     }
 }
 
