@@ -42,9 +42,12 @@ pub(super) const BACKGROUND: u32 = 1 << 17;
 pub(super) const LIMITED: u32 = 1 << 18;
 /// Such a child that waits for its turn. Set and cleared by whoever queues and launches it.
 pub(super) const QUEUED: u32 = 1 << 19;
+/// Something else than a child that keeps a group open as one: a scope, shield or pending start that was left to it by
+/// a group that was dropped. Set and cleared as `BACKGROUND`.
+pub(super) const COUNTED: u32 = 1 << 20;
 /// Polls that were given and not used are counted above the flags: a combinator with a budget of its own may use a
 /// poll for something else.
-const TRY: u32 = 1 << 20;
+const TRY: u32 = 1 << 21;
 /// A `run` that is not polled at all gets no more polls than this for its failures: in each, other code runs.
 pub(super) const DELIVERY_TRIES: u32 = 16;
 /// For a shield more is at stake: hundreds of futures that wake themselves may stand before it.

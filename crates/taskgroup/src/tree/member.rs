@@ -112,12 +112,13 @@ pub(crate) enum Hold {
 }
 
 impl Hold {
-    /// What a node does to the life of whatever it stands under: its kind tells, and of a child its flag.
+    /// What a node does to the life of whatever it stands under: its kind tells, and its flags.
     #[inline]
     pub(super) fn of(node: &Node) -> Self {
         match node.kind() {
             NodeKind::Task | NodeKind::Blocking if node.is_background() => Hold::Background,
             NodeKind::Task | NodeKind::Blocking => Hold::Ordinary,
+            _ if node.is_counted() => Hold::Ordinary,
             NodeKind::Group | NodeKind::Start => Hold::Nested,
             NodeKind::Scope => Hold::Scope,
             NodeKind::Shield => Hold::Shield,

@@ -6,8 +6,8 @@ use std::task::Waker;
 
 use super::crew::{Owed, Placing};
 use super::flags::{
-    BACKGROUND, CANCELLED, CLOSED, COOPERATIVE, CUT, DELIVERY_TRIES, ENDING, FORCED, Flags, IN_UNCUT,
-    LIMITED, PARENT, QUEUED, RUNNING, UNDELIVERED, WAITED,
+    BACKGROUND, CANCELLED, CLOSED, COOPERATIVE, COUNTED, CUT, DELIVERY_TRIES, ENDING, FORCED, Flags,
+    IN_UNCUT, LIMITED, PARENT, QUEUED, RUNNING, UNDELIVERED, WAITED,
 };
 use super::member::{Hold, Members, NodeRef, WaitKey, WakerSet, wake};
 use super::stamp::stamp;
@@ -235,18 +235,31 @@ impl Node {
         if !self.has(PARENT) {
             self.flags.set(PARENT);
         }
-        let flags = &member.node().flags;
-        match (hold, flags.has(BACKGROUND)) {
-            (Hold::Background, false) => flags.set(BACKGROUND),
-            (Hold::Ordinary, true) => flags.clear(BACKGROUND),
-            _ => {}
-        }
+        member.node().note_hold(hold);
         inner.members().insert(member, hold)
+    }
+
+    /// Keeps what the kind of the node does not tell: see [`Hold::of`].
+    fn note_hold(&self, hold: Hold) {
+        let noted = match hold {
+            Hold::Background => BACKGROUND,
+            Hold::Ordinary if !self.is_child() => COUNTED,
+            _ => 0,
+        };
+        if self.flags.which(BACKGROUND | COUNTED) != noted {
+            self.flags.clear(BACKGROUND | COUNTED);
+            self.flags.set(noted);
+        }
     }
 
     #[inline]
     pub(super) fn is_background(&self) -> bool {
         self.has(BACKGROUND)
+    }
+
+    #[inline]
+    pub(super) fn is_counted(&self) -> bool {
+        self.has(COUNTED)
     }
 
     pub(crate) fn set_running(&self) {
