@@ -106,6 +106,7 @@
 mod doc_tests;
 mod error;
 mod group;
+mod local;
 mod lost;
 #[cfg(feature = "signal")]
 mod run;
@@ -121,6 +122,10 @@ pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};
 pub use group::{
     Builder, CancelToken, GroupReport, OnDrop, OnFailure, OnPanic, Ready, Run, ScopeBody, Spawner,
     TaskBuilder, TaskGroup, TrySpawnError, scope,
+};
+pub use local::{
+    AnyThread, Fits, Host, HostedGroup, LocalBuilder, LocalGroup, LocalRun, LocalSpawner, LocalTask,
+    LocalTaskBuilder, SameThread, SendLocalGroup, local_scope,
 };
 #[cfg(feature = "signal")]
 pub use run::{Outcome, Runner, run};

@@ -220,7 +220,7 @@ where
     }
 
     /// A blocking closure that no thread has picked up yet is dropped at once: the pool may be busy for long.
-    fn on_cancel(&self) {
+    fn on_cancel(&self, _this: &NodeRef) {
         if self.node.kind() == NodeKind::Blocking
             && let ClaimDrop::Granted { .. } = self.state.claim_drop(thread_token())
         {

@@ -48,7 +48,8 @@ pub use panic::Panic;
 
 pub(crate) use cell::{Reporter, TaskCell};
 pub(crate) use drive::hand_over_groups;
-pub(crate) use outcome::{Ended, Problem};
+pub(crate) use grace::Grace;
+pub(crate) use outcome::{Ended, Outcome, Problem};
 pub(crate) use panic::catch;
 pub(crate) use place::{place, place_blocking};
 

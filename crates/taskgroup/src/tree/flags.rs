@@ -34,9 +34,14 @@ pub(super) const GRACED: u32 = 1 << 13;
 pub(super) const WOKEN: u32 = 1 << 14;
 /// A region that lists such a shield somewhere below. Set and cleared under the lock.
 pub(super) const WOKEN_BELOW: u32 = 1 << 15;
+/// A group whose children are polled by its own `run` or `join`: a frozen region is polled for them (R12). Set
+/// before it is shared.
+pub(super) const HOSTED: u32 = 1 << 16;
+/// A child of such a group that has not been entered in its books yet. Set before it is shared, cleared by the host.
+pub(super) const UNENTERED: u32 = 1 << 17;
 /// Polls that were given and not used are counted above the flags: a combinator with a budget of its own may use a
 /// poll for something else.
-const TRY: u32 = 1 << 16;
+const TRY: u32 = 1 << 18;
 /// A `run` that is not polled at all gets no more polls than this for its failures: in each, other code runs.
 pub(super) const DELIVERY_TRIES: u32 = 16;
 /// For a shield more is at stake: hundreds of futures that wake themselves may stand before it.
@@ -53,6 +58,10 @@ impl Default for Flags {
 }
 
 impl Flags {
+    pub(super) fn of(flags: u32) -> Self {
+        Self(AtomicU32::new(flags))
+    }
+
     /// Whether any of these is set.
     #[inline]
     pub(super) fn has(&self, flags: u32) -> bool {

@@ -14,14 +14,17 @@ use super::{ChildEnd, Node};
 use crate::sync::Arc;
 
 /// Whoever embeds a [`Node`].
-pub(crate) trait Member: Send + Sync + 'static {
+pub(crate) trait Member: Send + Sync {
     fn node(&self) -> &Node;
 
     /// For the layer above, to find its own type again (a failure looks for its group).
     fn as_any(&self) -> &dyn Any;
 
-    /// The node has been marked cancelled: does what waking alone would not.
-    fn on_cancel(&self) {}
+    /// The node, which is `this`, has been marked cancelled, or forced: does what waking alone would not.
+    fn on_cancel(&self, _this: &NodeRef) {}
+
+    /// Enters a child that its host polls for the first time in its group's books: see [`Node::hosted_child`].
+    fn enter_books(&self, _this: &NodeRef) {}
 
     /// A node that stands elsewhere and shares this one's cancel: the child of a pending start.
     fn forward(&self) -> Option<NodeRef> {

@@ -52,8 +52,9 @@ pub(crate) use member::{Activity, DropMode, Hold, Member, NodeRef, WaitKey, Wake
 pub(crate) use mirror::{follow, mirror};
 pub(crate) use node::Node;
 pub(crate) use propagate::{cancel, drop_subtree, force, note_cut};
-pub(crate) use shield::{ShieldWaker, begin_poll};
+pub(crate) use shield::{ShieldWaker, begin_poll, wake_through};
+pub(crate) use stamp::{forget as forget_time, stamp};
 pub(crate) use straggler::{Stragglers, stragglers};
-pub(crate) use tally::{Account, Counts, note_poll};
+pub(crate) use tally::{Account, Brief, Counts, RECORDS_DEFAULT, note_poll};
 pub(crate) use token::{Lease, release_tokens};
 pub(crate) use turn::{Turn, turn};

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::panic::Location;
 use std::task::Waker;
 
+use tokio::time::Instant;
+
 use super::flags::{
-    CANCELLED, CLOSED, COOPERATIVE, CUT, DELIVERY_TRIES, ENDING, FORCED, Flags, IN_UNCUT, PARENT, RUNNING,
-    UNDELIVERED,
+    CANCELLED, CLOSED, COOPERATIVE, CUT, DELIVERY_TRIES, ENDING, FORCED, Flags, HOSTED, IN_UNCUT, PARENT,
+    RUNNING, SHIELDED, UNDELIVERED, UNENTERED,
 };
 use super::member::{Hold, Members, NodeRef, WaitKey, wake};
 use super::stamp::stamp;
@@ -76,6 +78,35 @@ impl Node {
     ) -> Self {
         let (flags, inner) = (Flags::default(), Mutex::new(Inner::default()));
         Self { id, kind, flags, location, name, inner }
+    }
+
+    /// A child that is polled by its group's own `run` or `join`. It stands in no books before its first wait, or
+    /// before it asks for the node that it runs in, if that comes earlier: most children end before either.
+    #[inline]
+    pub(crate) fn hosted_child(
+        name: Option<Cow<'static, str>>,
+        location: &'static Location<'static>,
+        cooperative: bool,
+    ) -> Self {
+        let flags = Flags::of(if cooperative { UNENTERED | COOPERATIVE } else { UNENTERED });
+        let (id, inner) = (Id::next(), Mutex::new(Inner::default()));
+        Self { id, kind: NodeKind::Task, flags, location, name, inner }
+    }
+
+    #[inline]
+    pub(crate) fn is_unentered(&self) -> bool {
+        self.has(UNENTERED)
+    }
+
+    /// The children of this group are polled by its own `run` or `join`. Before it is attached: it notes that upwards
+    /// as a shield does, for whoever looks at a frozen region must look for it.
+    pub(crate) fn set_hosted(&self) {
+        self.flags.set(HOSTED | SHIELDED);
+    }
+
+    #[inline]
+    pub(crate) fn is_hosted(&self) -> bool {
+        self.has(HOSTED)
     }
 
     pub(crate) fn id(&self) -> Id {
@@ -238,6 +269,15 @@ impl Node {
         (ending || self.is_closed()).then(|| CancelCause::new(CancelReason::GroupEnded, self.info()))
     }
 
+    /// Why a child that came now would be born cancelled, if it would (R5).
+    #[inline]
+    pub(crate) fn refuses(&self, hold: Hold) -> Option<CancelCause> {
+        if !self.has(CANCELLED | CLOSED | ENDING) {
+            return None;
+        }
+        self.refusal(&self.lock(), hold)
+    }
+
     /// Stores the waker of the region's host. False: the region is cancelled, nothing was stored.
     #[must_use]
     pub(crate) fn register_waker(&self, waker: &Waker) -> bool {
@@ -391,9 +431,9 @@ impl Node {
 
     /// Closes the group if nothing at all stands in it, the usual end. True: closed.
     #[must_use]
-    pub(crate) fn try_close_bare(&self) -> bool {
+    pub(crate) fn try_close_bare(&self, may_close: impl FnOnce() -> bool) -> bool {
         let inner = self.lock();
-        let bare = inner.members.as_ref().is_none_or(|members| members.slab.is_empty());
+        let bare = inner.members.as_ref().is_none_or(|members| members.slab.is_empty()) && may_close();
         if bare {
             self.flags.set(CLOSED);
         }
@@ -402,9 +442,9 @@ impl Node {
 
     /// Closes the group if no child is left (R6). True: closed; whoever comes now is born cancelled.
     #[must_use]
-    pub(crate) fn try_close(&self) -> bool {
+    pub(crate) fn try_close(&self, may_close: impl FnOnce() -> bool) -> bool {
         let inner = self.lock();
-        let empty = inner.members.as_ref().is_none_or(|members| members.live() == 0);
+        let empty = inner.members.as_ref().is_none_or(|members| members.live() == 0) && may_close();
         if empty {
             self.flags.set(CLOSED);
         }
@@ -421,7 +461,7 @@ impl Node {
         self.lock().parent.as_ref().map(|(parent, _)| Arc::clone(parent))
     }
 
-    pub(super) fn stands_under(&self, region: &Node) -> bool {
+    pub(crate) fn stands_under(&self, region: &Node) -> bool {
         self.lock().parent.as_ref().is_some_and(|(parent, _)| std::ptr::eq(parent.node(), region))
     }
 
@@ -439,6 +479,26 @@ impl Node {
         drop(inner);
         link.parent = Some((this, slot));
         Ok(())
+    }
+
+    /// Enters a child in the books that has been let in before ([`hosted_child`](Self::hosted_child)), whatever has
+    /// become of the group since; says the cause if that is cancelled. `recorded`: there is to be a record of it.
+    pub(crate) fn enter_late(
+        this: &NodeRef,
+        child: &NodeRef,
+        hold: Hold,
+        spawned_at: Instant,
+        recorded: bool,
+    ) -> Option<CancelCause> {
+        let mut link = child.node().lock();
+        let mut inner = this.node().lock();
+        child.node().flags.clear(UNENTERED);
+        let mark = inner.members().tally().spawned_before(spawned_at, recorded);
+        let slot = this.node().insert(&mut inner, Arc::clone(child), hold, mark);
+        let cause = inner.cause.clone();
+        drop(inner);
+        link.parent = Some((Arc::clone(this), slot));
+        cause
     }
 
     /// Puts `child` under this node whatever its state; says the cause if it is cancelled.

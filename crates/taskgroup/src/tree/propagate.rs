@@ -68,7 +68,7 @@ pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
         if let Some(waker) = marked.waker.take() {
             wake(waker);
         }
-        node.on_cancel();
+        node.on_cancel(&node);
         tell(node.node(), &marked.cause);
         let closure = node.node().kind() == NodeKind::Blocking;
         for (member, cause) in below(&node, marked) {
@@ -118,8 +118,10 @@ pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, mode: DropMode) {
         if mode == DropMode::Forced {
             node.node().set_forced();
         }
+        if marked.first || mode == DropMode::Forced {
+            node.on_cancel(&node);
+        }
         if marked.first {
-            node.on_cancel();
             tell(node.node(), &marked.cause);
         }
         pending.extend(below(&node, marked));
