@@ -205,7 +205,8 @@ where
         let (core, group) = unsafe { (this.core(), this.group()) };
         let member = Self::into_member(Arc::clone(this));
         let Plan { hold, recorded } = this.head.plan;
-        let spawned_at = recorded.unwrap_or_else(tree::stamp);
+        // SAFETY: H1 follows from C1.
+        let spawned_at = recorded.unwrap_or_else(|| unsafe { core.hosted().reading() });
         let cause = Node::enter_late(&group, &member, hold, spawned_at, recorded.is_some());
         // SAFETY: H1 follows from C1.
         unsafe { core.hosted().entered(hold == Hold::Background) };
@@ -369,7 +370,8 @@ where
 unsafe fn unentered<F, T, E, H>(link: *const Link) -> Option<bool> {
     // SAFETY: the link is alive.
     let cell = unsafe { &*link.cast::<LocalCell<F, T, E, H>>() };
-    cell.head.node.is_unentered().then_some(cell.head.plan.hold == Hold::Background)
+    let waits = cell.head.node.is_unentered() && !cell.head.link.has_ended();
+    waits.then_some(cell.head.plan.hold == Hold::Background)
 }
 
 impl<F, T, E, H> Member for LocalCell<F, T, E, H>

@@ -294,7 +294,7 @@ impl Hosted {
                 let (unentered, background) = (&mut desk.unentered, &mut desk.background);
                 let before = desk.row.is_empty();
                 desk.row.append(list, |link| {
-                    // Who is pushed and stands in no books is pushed for the first time.
+                    // Who stands in no books is pushed for the first time: it is entered, or ends, in its first poll.
                     if let Some(in_background) = ((*link).vtable.unentered)(link) {
                         *unentered += 1;
                         *background += usize::from(in_background);

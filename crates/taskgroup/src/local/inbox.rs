@@ -66,7 +66,7 @@ pub(super) struct VTable {
     ///
     /// The caller has it.
     pub(super) release: unsafe fn(*const Link),
-    /// Of a child that stands in no books, whether it is in the background.
+    /// Of a child that stands in no books and has not ended, whether it is in the background.
     ///
     /// # Safety
     ///
