@@ -127,6 +127,7 @@ impl<E: Send + 'static> GroupCore<E> {
         self.hosted.as_ref().map_or(0, Hosted::unentered)
     }
 
+    #[inline]
     pub(crate) fn hosted(&self) -> &Hosted {
         self.hosted.as_ref().expect("a group that polls its children itself")
     }

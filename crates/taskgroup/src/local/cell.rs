@@ -71,7 +71,8 @@ pub(super) struct Plan {
 pub(super) struct Head<H> {
     // First: a pointer to a cell is one to its link.
     pub(super) link: Link,
-    pub(super) node: Node,
+    /// Dropped by the cell's own drop, which most often finds that there is nothing to do.
+    pub(super) node: ManuallyDrop<Node>,
     pub(super) state: State<H>,
     pub(super) plan: Plan,
 }
@@ -129,14 +130,26 @@ where
         let plan = Plan { hold: options.hold(), recorded };
         let node = Node::hosted_child(options.name, options.location, options.cooperative);
         let span = Span::of_task(node.name(), node.id().as_u64(), core.node().id().as_u64());
-        Arc::new(Self {
-            head: Head { link: Link::new(&Self::VTABLE, true), node, state: State::new(), plan },
-            group: Arc::as_ptr(core),
-            span: UnsafeCell::new(span),
-            grace: UnsafeCell::new(Grace::new(options.grace.into_iter().chain(core.grace()).min())),
-            waits: Mutex::new(WakerSet::default()),
-            stage: UnsafeCell::new(Stage::Future(future)),
-        })
+        let grace = match (options.grace, core.grace()) {
+            (None, None) => Grace::new(None),
+            (own, all) => Grace::new(own.into_iter().chain(all).min()),
+        };
+        // Written field by field where it is to lie: moving it there as a whole would cost a good part of a spawn.
+        let mut cell = Arc::<Self>::new_uninit();
+        // SAFETY: the cell is ours alone, and every field is written once.
+        unsafe {
+            let at = Arc::get_mut(&mut cell).expect("made above").as_mut_ptr();
+            (&raw mut (*at).head.link).write(Link::new(&Self::VTABLE, true));
+            (&raw mut (*at).head.node).write(ManuallyDrop::new(node));
+            (&raw mut (*at).head.state).write(State::new());
+            (&raw mut (*at).head.plan).write(plan);
+            (&raw mut (*at).group).write(Arc::as_ptr(core));
+            (&raw mut (*at).span).write(UnsafeCell::new(span));
+            (&raw mut (*at).grace).write(UnsafeCell::new(grace));
+            (&raw mut (*at).waits).write(Mutex::new(WakerSet::default()));
+            (&raw mut (*at).stage).write(UnsafeCell::new(Stage::Future(future)));
+            cell.assume_init()
+        }
     }
 
     /// The group.
@@ -273,7 +286,7 @@ where
                 return (Some(returned), None);
             }
             if !std::mem::needs_drop::<F>() {
-                *stage = Stage::Ended(Outcome::Taken);
+                // There is nothing to do, and to write something would be waste: the outcome comes next.
                 return (None, None);
             }
             let dropped = catch(|| *stage = Stage::Ended(Outcome::Taken));
@@ -281,13 +294,27 @@ where
         })
     }
 
+    /// The future has returned: drops it where it lies. False: its destructor panicked.
+    ///
+    /// # Safety
+    ///
+    /// C1.
+    #[inline]
+    pub(super) unsafe fn drop_future(&self) -> Option<Panic> {
+        if !std::mem::needs_drop::<F>() {
+            return None;
+        }
+        // SAFETY: C1.
+        unsafe { self.clear_stage() }.1
+    }
+
     /// # Safety
     ///
     /// C1: the stage has been cleared.
     #[inline]
     pub(super) unsafe fn store_outcome(&self, outcome: Outcome<T>) {
-        // SAFETY: C1, so the pointer is ours alone.
-        self.stage.with_mut(|stage| unsafe { *stage = Stage::Ended(outcome) });
+        // SAFETY: C1, so the pointer is ours alone. Nothing that could be dropped is in the stage any more.
+        self.stage.with_mut(|stage| unsafe { stage.write(Stage::Ended(outcome)) });
     }
 
     /// Keeps what an eager child returned until its turn.
@@ -297,7 +324,7 @@ where
     /// C1: the stage has been cleared.
     pub(super) unsafe fn store_returned(&self, ended: Ended<T, E>) {
         // SAFETY: C1, so the pointer is ours alone.
-        self.stage.with_mut(|stage| unsafe { *stage = Stage::Returned(Box::new(ended)) });
+        self.stage.with_mut(|stage| unsafe { stage.write(Stage::Returned(Box::new(ended))) });
     }
 
     /// The future of a cell that nobody else has seen yet, back.
@@ -306,7 +333,7 @@ where
         let mut cell = ManuallyDrop::new(cell);
         // SAFETY: the cell is ours alone, and is not dropped; what else there is in it is taken out below.
         unsafe {
-            std::ptr::drop_in_place(&raw mut cell.head.node);
+            ManuallyDrop::drop(&mut cell.head.node);
             std::ptr::drop_in_place(&raw mut cell.span);
             std::ptr::drop_in_place(&raw mut cell.grace);
             std::ptr::drop_in_place(&raw mut cell.waits);
@@ -342,7 +369,12 @@ unsafe impl<F, T, E: Send + 'static, H> Sleeper for LocalCell<F, T, E, H> {
 }
 
 impl<F, T, E, H> Drop for LocalCell<F, T, E, H> {
+    #[inline]
     fn drop(&mut self) {
+        if !self.head.node.is_untouched() {
+            // SAFETY: nobody looks at it any more.
+            unsafe { ManuallyDrop::drop(&mut self.head.node) };
+        }
         if self.head.link.was_cloned() {
             // SAFETY: the first clone of a waker has taken this reference.
             unsafe { Arc::decrement_strong_count(self.group) };

@@ -1,7 +1,7 @@
 //! Driving a child: one poll, and the one way it ends. Only the host comes here.
 
 use std::future::Future;
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use super::cell::{Cleared, LocalCell, LocalJoin};
 use super::inbox::Link;
@@ -10,7 +10,7 @@ use crate::group::ToGroup;
 use crate::sync::Arc;
 use crate::task::{Ended, Outcome, Panic, Problem, Reporter, catch, hand_over_groups};
 use crate::trace::{self, Fields};
-use crate::tree::{self, Brief, CancelCause, CancelReason, Hold, Member, NodeRef, Turn};
+use crate::tree::{self, Brief, CancelCause, CancelReason, ChildEnd, Hold, Member, NodeRef, Turn};
 
 /// A child whose turn it is: polls it, unless it has ended since it was woken.
 ///
@@ -128,18 +128,20 @@ where
     E: Send + 'static,
     H: Host,
 {
-    let first = cell.head.state.begin_poll();
+    let _first = cell.head.state.begin_poll();
     let _entered = tree::enter(LocalCell::into_member(Arc::clone(cell)));
     // SAFETY: C1, as the caller says.
     unsafe {
-        match poll_turn(cell, first) {
-            (Turn::Pending(_), _) => cell.head.state.end_poll(),
-            (Turn::Cut, started) => {
-                end_cut(cell, started);
-                // It is in the queue, as it were: its reference goes with its turn.
+        let waker = LocalCell::waker(cell);
+        let polled = cell.poll_stage(&mut Context::from_waker(&waker));
+        match poll_turn(cell, Some(polled)) {
+            Turn::Pending(_) => cell.head.state.end_poll(),
+            Turn::Cut => {
+                end_cut(cell, true);
+                // It is in the queue: its reference goes with its turn.
                 let _queued = cell.head.link.end();
             }
-            (Turn::Ready(ended), _) => {
+            Turn::Ready(ended) => {
                 let (_, dropped) = inside(cell, |cleared| cleared);
                 cell.store_returned(match dropped {
                     Some(panic) => Ended::Panicked(panic),
@@ -156,6 +158,7 @@ where
 /// # Safety
 ///
 /// C1.
+#[inline]
 unsafe fn turn<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, first: bool) -> bool
 where
     F: Future,
@@ -169,32 +172,87 @@ where
     let ended = {
         let _entered = tree::enter_from(&mut member);
         // SAFETY: C1.
-        unsafe {
-            match poll_turn(cell, first) {
-                (Turn::Ready(ended), _) => {
-                    end(cell, ended);
-                    true
-                }
-                (Turn::Cut, started) => {
-                    end_cut(cell, started);
-                    true
-                }
-                (Turn::Pending(until), _) => poll_grace(cell, until),
-            }
-        }
+        unsafe { if first { turn_first(cell) } else { turn_again(cell, None) } }
     };
     std::mem::forget(member);
     ended
 }
 
-/// Polls the future as far as it goes: to its end, to a wait, or, when cancelled, to its cut (R12). Says whether any of
-/// its code has run.
+/// The first turn: most children end in it, and nobody has heard of them then.
 ///
 /// # Safety
 ///
 /// C1.
 #[inline]
-unsafe fn poll_turn<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, first: bool) -> (Turn<Ended<T, E>>, bool)
+unsafe fn turn_first<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>) -> bool
+where
+    F: Future,
+    F::Output: Into<Ended<T, E>>,
+    E: Send + 'static,
+    H: Host,
+{
+    // SAFETY: C1.
+    unsafe {
+        let waker = LocalCell::waker(cell);
+        let polled = cell.poll_stage(&mut Context::from_waker(&waker));
+        match polled {
+            Poll::Ready(Ended::Value(value)) if cell.head.node.is_unentered() => {
+                let span = cell.take_span();
+                let inside = span.enter();
+                if let Some(panic) = cell.drop_future() {
+                    end_after_panic(cell, Outcome::Value(value), panic);
+                    return true;
+                }
+                drop(inside);
+                drop(span);
+                settle(cell, Outcome::Value(value));
+                true
+            }
+            polled => turn_again(cell, Some(polled)),
+        }
+    }
+}
+
+/// Any turn; `polled`: it has begun, and this is what the first poll in it came to.
+///
+/// # Safety
+///
+/// C1.
+#[inline(never)]
+unsafe fn turn_again<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, polled: Option<Poll<Ended<T, E>>>) -> bool
+where
+    F: Future,
+    F::Output: Into<Ended<T, E>>,
+    E: Send + 'static,
+    H: Host,
+{
+    // SAFETY: C1.
+    unsafe {
+        match poll_turn(cell, polled) {
+            Turn::Ready(ended) => {
+                end(cell, ended);
+                true
+            }
+            Turn::Cut => {
+                end_cut(cell, true);
+                true
+            }
+            Turn::Pending(until) => poll_grace(cell, until),
+        }
+    }
+}
+
+/// Polls the future as far as it goes: to its end, to a wait, or, when cancelled, to its cut (R12). `polled`: it has been
+/// polled in this turn already, for the first time.
+///
+/// # Safety
+///
+/// C1.
+#[inline]
+unsafe fn poll_turn<F, T, E, H>(
+    cell: &Arc<LocalCell<F, T, E, H>>,
+    mut polled: Option<Poll<Ended<T, E>>>,
+) -> Turn<Ended<T, E>>
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
@@ -204,20 +262,19 @@ where
     // SAFETY: C1.
     let waker = unsafe { LocalCell::waker(cell) };
     let mut cx = Context::from_waker(&waker);
-    let mut started = !first;
-    let turn = tree::turn(&cell.head.node, &mut cx, first, |cx| {
-        started = true;
-        let _noted = tree::note_poll(&cell.head.node);
-        // SAFETY: C1.
-        let polled = unsafe { cell.poll_stage(cx) };
+    tree::turn(&cell.head.node, &mut cx, polled.is_some(), |cx| {
+        let polled = polled.take().unwrap_or_else(|| {
+            let _noted = tree::note_poll(&cell.head.node);
+            // SAFETY: C1.
+            unsafe { cell.poll_stage(cx) }
+        });
         if polled.is_pending() {
             // It waits: from now on the tree can reach it.
             // SAFETY: C1.
             unsafe { LocalCell::enter_books(cell) };
         }
         polled
-    });
-    (turn, started)
+    })
 }
 
 /// The child waits. True: its grace period was over, and it has been dropped.
@@ -268,16 +325,34 @@ where
 {
     // SAFETY: C1.
     unsafe {
-        let outcome = inside(cell, |(_, dropped)| {
-            let outcome = outcome_of(cell, ended);
-            let Some(panic) = dropped else { return outcome };
-            let panicked = report_panic(cell, panic);
-            if let Err(second) = catch(|| drop(outcome)) {
-                let _ = report_panic::<F, T, E, H>(cell, second);
-            }
-            panicked
-        });
-        settle(cell, outcome);
+        let (outcome, panic) = inside(cell, |(_, dropped)| (outcome_of(cell, ended), dropped));
+        match panic {
+            None => settle(cell, outcome),
+            Some(panic) => end_after_panic(cell, outcome, panic),
+        }
+    }
+}
+
+/// The end of a child whose future panicked in its destructor.
+///
+/// # Safety
+///
+/// C1.
+#[cold]
+unsafe fn end_after_panic<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, outcome: Outcome<T>, panic: Panic)
+where
+    F: Future,
+    F::Output: Into<Ended<T, E>>,
+    E: Send + 'static,
+    H: Host,
+{
+    // SAFETY: C1.
+    unsafe {
+        let panicked = report_panic(cell, panic);
+        if let Err(second) = catch(|| drop(outcome)) {
+            let _: Outcome<T> = report_panic(cell, second);
+        }
+        settle(cell, panicked);
     }
 }
 
@@ -428,7 +503,7 @@ where
     H: Host,
 {
     let (node, state) = (&cell.head.node, &cell.head.state);
-    let end = outcome.end(node.is_forced());
+    let end = if node.is_unentered() { ChildEnd::Completed } else { outcome.end(node.is_forced()) };
     if let Outcome::Cancelled { cause, .. } = &outcome {
         tree::note_cut(node, cause);
     }
@@ -440,15 +515,9 @@ where
         }
         tree::release_tokens(node);
     }
-    if state.settle() {
-        // SAFETY: C2: settled, and there is no handle any more whose right this was.
-        let unwanted = unsafe { cell.take_outcome() };
-        if std::mem::needs_drop::<T>()
-            && let Err(panic) = catch(|| drop(unwanted))
-        {
-            // SAFETY: C1.
-            let _: Outcome<T> = unsafe { report_panic(cell, panic) };
-        }
+    if state.settle() && std::mem::needs_drop::<T>() {
+        // SAFETY: C1, and C2: settled, and there is no handle any more whose right this was.
+        unsafe { drop_unwanted(cell) };
     }
     let waited = if node.is_unentered() {
         let background = cell.head.plan.hold == Hold::Background;
@@ -467,5 +536,24 @@ where
     };
     if waited {
         cell.wake_waiters();
+    }
+}
+
+/// # Safety
+///
+/// C1 and C2.
+#[inline(never)]
+unsafe fn drop_unwanted<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>)
+where
+    F: Future,
+    F::Output: Into<Ended<T, E>>,
+    E: Send + 'static,
+    H: Host,
+{
+    // SAFETY: C2.
+    let unwanted = unsafe { cell.take_outcome() };
+    if let Err(panic) = catch(|| drop(unwanted)) {
+        // SAFETY: C1.
+        let _: Outcome<T> = unsafe { report_panic(cell, panic) };
     }
 }

@@ -404,13 +404,14 @@ impl<'env, E: Send + 'static, H: Host> HostedGroup<'env, E, H> {
     /// # Safety
     ///
     /// H1.
-    unsafe fn drop_row(&self) {
+    pub(super) unsafe fn drop_row(&self) {
         // SAFETY: H1; what is popped is alive. Whoever had ended left a reference to the queue.
         unsafe {
             while let Some(link) = self.core.hosted().pop() {
-                match (*link).has_ended() {
-                    true => ((*link).vtable.release)(link),
-                    false => ((*link).vtable.end)(link),
+                // It stands in the queue no more.
+                match (*link).begin_poll() {
+                    true => ((*link).vtable.end)(link),
+                    false => ((*link).vtable.release)(link),
                 }
             }
         }

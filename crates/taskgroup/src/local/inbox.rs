@@ -81,6 +81,7 @@ unsafe impl Send for Link {}
 unsafe impl Sync for Link {}
 
 impl Link {
+    #[inline]
     pub(super) fn new(vtable: &'static VTable, queued: bool) -> Self {
         let wake = AtomicU32::new(if queued { QUEUED } else { 0 });
         Self { next: UnsafeCell::new(std::ptr::null()), wake, vtable }
@@ -96,6 +97,7 @@ impl Link {
 
     /// It is about to be polled. False: it has ended, and the reference in the queue is the caller's.
     #[must_use]
+    #[inline]
     pub(super) fn begin_poll(&self) -> bool {
         let before = self.wake.load(Ordering::Relaxed);
         if before & CLONED == 0 {
@@ -109,6 +111,7 @@ impl Link {
 
     /// It has ended. True: it is in the queue, to which the host's reference is left (invariant 3).
     #[must_use]
+    #[inline]
     pub(super) fn end(&self) -> bool {
         let before = self.wake.load(Ordering::Relaxed);
         if before & CLONED == 0 {
@@ -118,6 +121,7 @@ impl Link {
         self.wake.fetch_or(ENDED, Ordering::AcqRel) & QUEUED != 0
     }
 
+    #[inline]
     pub(super) fn has_ended(&self) -> bool {
         self.wake.load(Ordering::Relaxed) & ENDED != 0
     }
@@ -131,6 +135,7 @@ impl Link {
             && self.wake.fetch_or(CLONED, Ordering::Relaxed) & CLONED == 0
     }
 
+    #[inline]
     pub(super) fn was_cloned(&self) -> bool {
         self.wake.load(Ordering::Relaxed) & CLONED != 0
     }
@@ -204,6 +209,7 @@ impl Inbox {
     }
 
     /// The host sleeps for somebody who is on its own thread.
+    #[inline]
     pub(super) fn wake_if_asleep(&self) -> bool {
         self.head.load(Ordering::Relaxed) == ASLEEP
             && self.head.compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed).is_ok()
@@ -274,6 +280,7 @@ impl Row {
     /// # Safety
     ///
     /// As for [`Inbox::push`].
+    #[inline]
     pub(super) unsafe fn push(&mut self, link: *const Link) {
         // SAFETY: invariant 1.
         unsafe { (*link).next.with_mut(|place| *place = ASLEEP) };
@@ -309,6 +316,7 @@ impl Row {
         self.last = last;
     }
 
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<*const Link> {
         if self.first.is_null() {
             return None;

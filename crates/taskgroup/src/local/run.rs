@@ -177,6 +177,9 @@ where
             match this.phase {
                 Phase::Exit(value) if host.may_end() => {
                     if core.poll_exit(cx.waker()) {
+                        // All have ended; who was woken after that may still stand in the row.
+                        // SAFETY: as above.
+                        unsafe { this.group.drop_row() };
                         drop(host);
                         // A wait in a cancelled host does not complete; only failures are delivered to it (R9, R12).
                         let completes = !tree::is_cut() || (first && value.is_some());

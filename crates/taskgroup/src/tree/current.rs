@@ -35,6 +35,7 @@ impl Drop for Entered {
 
 /// Makes the node in `home` the current one until the guard is dropped, and puts it back: as [`enter`], for
 /// whoever is polled often.
+#[inline]
 pub(crate) fn enter_from(home: &mut Option<NodeRef>) -> EnteredFrom<'_> {
     let node = home.take();
     match CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), node)) {
@@ -51,6 +52,7 @@ pub(crate) struct EnteredFrom<'h> {
 }
 
 impl Drop for EnteredFrom<'_> {
+    #[inline]
     fn drop(&mut self) {
         let outer = self.outer.take();
         if let Ok(node) = CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), outer)) {

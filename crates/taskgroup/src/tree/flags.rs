@@ -76,6 +76,12 @@ impl Flags {
         self.0.load(Ordering::Acquire) & flags
     }
 
+    /// Whether these are set, and no others.
+    #[inline]
+    pub(super) fn is(&self, flags: u32) -> bool {
+        self.0.load(Ordering::Acquire) == flags
+    }
+
     pub(super) fn has_all(&self, flags: u32) -> bool {
         self.which(flags) == flags
     }

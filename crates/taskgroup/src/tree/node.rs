@@ -93,6 +93,12 @@ impl Node {
         Self { id, kind: NodeKind::Task, flags, location, name, inner }
     }
 
+    /// Whether nothing has ever been done with this child: there is nothing in it that a drop would have to look at.
+    #[inline]
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.flags.is(UNENTERED) && self.name.is_none()
+    }
+
     #[inline]
     pub(crate) fn is_unentered(&self) -> bool {
         self.has(UNENTERED)
@@ -109,6 +115,7 @@ impl Node {
         self.has(HOSTED)
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> Id {
         self.id
     }
