@@ -25,6 +25,8 @@
 //! | open a group around a closure | [`scope()`], with settings [`Builder::scope`] |
 //! | keep a group in a struct, or give it a plain future | [`TaskGroup`], [`TaskGroup::run`], [`TaskGroup::join`] |
 //! | spawn from children, other tasks, plain threads | [`Spawner`] |
+//! | run futures that borrow, or are not `Send` | [`local_scope()`], [`LocalGroup`] |
+//! | have them borrow inside a future that is itself spawned | [`SendLocalGroup`] |
 //! | name a task, keep it in the background, poll it at once | [`TaskGroup::task`] |
 //! | wait until a server listens | [`TaskGroup::start`] |
 //! | run blocking code that can be told to stop | [`TaskGroup::spawn_blocking`], [`CancelToken`] |

@@ -208,13 +208,12 @@ impl<'env, E: Send + 'static, H: Host> HostedGroup<'env, E, H> {
     /// # use taskgroup::LocalGroup;
     /// let seen = std::cell::Cell::new(0);
     /// let group: LocalGroup = LocalGroup::new();
-    /// let spawner = group.spawner();
-    /// group.spawn(async {
-    ///     spawner.spawn(async { Ok(seen.set(1)) });
+    /// let (spawner, seen_inside) = (group.spawner(), &seen);
+    /// group.spawn(async move {
+    ///     spawner.spawn(async { Ok(seen_inside.set(1)) });
     ///     Ok(())
     /// });
-    /// # drop(spawner.clone());
-    /// group.run(async { Ok(()) }).await?;
+    /// group.join().await?;
     /// assert_eq!(seen.get(), 1);
     /// # Ok(()) }
     /// ```

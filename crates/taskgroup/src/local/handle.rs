@@ -23,7 +23,7 @@ use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, WaitKey};
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), taskgroup::ErrorGroup> {
 /// let numbers = vec![1, 2, 3];
-/// let sum = taskgroup::local_scope(async |group| {
+/// let sum = taskgroup::local_scope(async |group: &taskgroup::LocalGroup| {
 ///     let sum = group.spawn(async { Ok(numbers.iter().sum::<i32>()) });
 ///     Ok(sum.await?)
 /// })

@@ -17,7 +17,7 @@ use crate::group::Settings;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), taskgroup::ErrorGroup> {
 /// let (words, letters) = (String::from("one two three"), std::cell::Cell::new(0));
-/// taskgroup::local_scope(async |group| {
+/// taskgroup::local_scope(async |group: &taskgroup::LocalGroup| {
 ///     for word in words.split(' ') {
 ///         let letters = &letters;
 ///         group.spawn(async move { Ok(letters.set(letters.get() + word.len())) });

@@ -25,19 +25,17 @@ use crate::tree::{Id, Member, Straggler};
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), taskgroup::ErrorGroup> {
 /// use std::cell::RefCell;
 /// let visited = RefCell::new(Vec::new());
-/// taskgroup::local_scope(async |group| {
-///     let spawner = group.spawner();
-///     group.spawn(async {
-///         visited.borrow_mut().push("parent");
-///         let visited = &visited;
-///         spawner.spawn(async move { Ok(visited.borrow_mut().push("sibling")) });
+/// taskgroup::local_scope(async |group: &taskgroup::LocalGroup| {
+///     let (spawner, visited) = (group.spawner(), &visited);
+///     group.spawn(async move {
+///         visited.borrow_mut().push("first");
+///         spawner.spawn(async { Ok(visited.borrow_mut().push("its sibling")) });
 ///         Ok(())
 ///     });
-/// #   let spawner = group.spawner(); drop(spawner);
-///     group.wait_idle().await;
 ///     Ok(())
 /// })
 /// .await?;
+/// assert_eq!(*visited.borrow(), ["first", "its sibling"]);
 /// # Ok(()) }
 /// ```
 pub struct LocalSpawner<'env, E: Send + 'static = crate::Error, H: Host = SameThread> {
