@@ -371,18 +371,14 @@ impl<E: Send + 'static> GroupCore<E> {
 
     /// [`end_by_drop`](Self::end_by_drop), for an owner that drops its children itself, with `drop_children`.
     pub(crate) fn end_by_drop_of(self: &Arc<Self>, drop_children: impl FnOnce()) {
-        if let Some(account) = self.end_with(drop_children) {
+        if let Some(account) = self.end_at_once(drop_children) {
             log_account(account, &self.node);
         }
     }
 
     /// [`end_by_drop`](Self::end_by_drop), with the failures for whoever can still be told of them. `None`:
     /// it had ended.
-    pub(super) fn end_at_once(self: &Arc<Self>) -> Option<Account<E>> {
-        self.end_with(|| {})
-    }
-
-    fn end_with(self: &Arc<Self>, drop_children: impl FnOnce()) -> Option<Account<E>> {
+    pub(super) fn end_at_once(self: &Arc<Self>, drop_children: impl FnOnce()) -> Option<Account<E>> {
         if self.has_ended() {
             return None;
         }

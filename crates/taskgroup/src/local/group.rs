@@ -371,7 +371,7 @@ impl<'env, E: Send + 'static, H: Host> HostedGroup<'env, E, H> {
                 self.drop_children();
                 hosted.close();
                 self.drop_row();
-                hosted.finish(self.core.node());
+                hosted.finish(self.core.node(), H::SHARED);
             }
         });
     }

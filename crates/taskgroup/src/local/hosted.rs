@@ -214,17 +214,20 @@ impl Hosted {
         }
     }
 
-    /// The host's turn is over: what was counted goes into the books, and whoever waits for that is woken.
+    /// The host's turn is over: whoever waits for children to be entered is woken. Where reports are asked for from other
+    /// threads, what was counted goes into the books.
     ///
     /// # Safety
     ///
     /// H1.
-    pub(super) unsafe fn finish(&self, node: &Node) {
+    pub(super) unsafe fn finish(&self, node: &Node, shared: bool) {
         tree::forget_time();
         // SAFETY: H1.
         unsafe {
             self.desk(|desk| desk.reading_left = 0);
-            self.flush(node);
+            if shared {
+                self.flush(node);
+            }
         }
         if self.unentered() == 0 {
             let waiters = std::mem::take(&mut *lock(&self.waiters));

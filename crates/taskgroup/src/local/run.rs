@@ -146,7 +146,7 @@ where
         }
         let inside = this.span.enter();
         // SAFETY: H1: this is the one run that has begun, and it is being polled.
-        let mut host = unsafe { Turn::begin(core, cx) };
+        let mut host = unsafe { Turn::begin::<H>(core, cx) };
         let (mut bodys_turn, mut running, mut until) = (first, first, None);
         loop {
             if bodys_turn && let Phase::Body(body, seat) = &*this.phase {
@@ -248,16 +248,17 @@ enum Turns {
 struct Turn<'a, E: Send + 'static> {
     core: &'a Arc<GroupCore<E>>,
     polls: usize,
+    shared: bool,
 }
 
 impl<'a, E: Send + 'static> Turn<'a, E> {
     /// # Safety
     ///
     /// H1: the caller is the host, as long as this lives.
-    unsafe fn begin(core: &'a Arc<GroupCore<E>>, cx: &Context<'_>) -> Self {
+    unsafe fn begin<H: Host>(core: &'a Arc<GroupCore<E>>, cx: &Context<'_>) -> Self {
         // SAFETY: as the caller says.
         unsafe { core.hosted().begin(core.node(), cx) };
-        Self { core, polls: 0 }
+        Self { core, polls: 0, shared: H::SHARED }
     }
 
     /// Polls those whose turn it is, each in its turn, until it is the body's or nobody's.
@@ -298,7 +299,7 @@ impl<'a, E: Send + 'static> Turn<'a, E> {
 impl<E: Send + 'static> Drop for Turn<'_, E> {
     fn drop(&mut self) {
         // SAFETY: H1, by `begin`.
-        unsafe { self.core.hosted().finish(self.core.node()) };
+        unsafe { self.core.hosted().finish(self.core.node(), self.shared) };
     }
 }
 

@@ -323,7 +323,7 @@ fn loom_last_child_against_spawn() {
             }
         });
         // The exit: closes when nobody is left, whoever comes and goes meanwhile.
-        let closed = books.node.try_close();
+        let closed = books.node.try_close(|| true);
         poller.join().unwrap();
         let admitted = spawner.join().unwrap();
         // R6: closed only over nobody; admitted only into an open group, which then waits.
@@ -334,7 +334,7 @@ fn loom_last_child_against_spawn() {
         if admitted {
             assert!(!closed);
             assert_eq!(books.node.live(), 1);
-            assert!(!books.node.try_close());
+            assert!(!books.node.try_close(|| true));
             SEEN.saw(1);
             // The test's own child is never polled; break its circle with the books.
             for child in books.node.members_snapshot() {
@@ -364,7 +364,7 @@ fn loom_exit_is_woken_by_the_last_child() {
         }));
         // R1: the books are left after the drop.
         assert_eq!(alive.load(Ordering::SeqCst), 0);
-        assert!(books.node.try_close());
+        assert!(books.node.try_close(|| true));
         SEEN.saw(usize::from(waited));
         poller.join().unwrap();
     });
