@@ -57,7 +57,10 @@ impl Child {
 #[test]
 fn loom_a_wake_is_seen_by_a_poll() {
     static SLEPT: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
-    loom::model(|| {
+    let mut model = loom::model::Builder::new();
+    // Three threads, a lock and a waker: without a bound it takes hours.
+    model.preemption_bound = Some(2);
+    model.check(|| {
         let inbox = Arc::new(Inbox::new());
         let children = [Child::new(false), Child::new(false)];
         let wakers: Vec<_> = children
