@@ -574,7 +574,8 @@ async fn r12_groups_inside_drain_first() {
             self.1.lock().unwrap().push(self.0);
         }
     }
-    let order: &'static _ = Box::leak(Box::default());
+    static ORDER: std::sync::Mutex<Vec<&'static str>> = std::sync::Mutex::new(Vec::new());
+    let order = &ORDER;
     let group: LocalGroup = LocalGroup::new();
     group.spawn(async {
         let _outer = Note("outer", order);
