@@ -25,6 +25,8 @@
 //! | open a group around a closure | [`scope()`], with settings [`Builder::scope`] |
 //! | keep a group in a struct, or give it a plain future | [`TaskGroup`], [`TaskGroup::run`], [`TaskGroup::join`] |
 //! | spawn from children, other tasks, plain threads | [`Spawner`] |
+//! | run futures that borrow, or are not `Send` | [`local_scope()`], [`LocalGroup`] |
+//! | have them borrow inside a future that is itself spawned | [`SendLocalGroup`] |
 //! | name a task, keep it in the background, poll it at once | [`TaskGroup::task`] |
 //! | have few of many tasks run at a time | [`Builder::limit`], over several groups [`Limiter`] |
 //! | spawn no faster than tasks end | [`TaskGroup::spawn_when_ready`], [`TaskGroup::ready`] |
@@ -114,6 +116,7 @@ mod bulk;
 mod doc_tests;
 mod error;
 mod group;
+mod local;
 mod lost;
 #[cfg(feature = "signal")]
 mod run;
@@ -133,6 +136,10 @@ pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};
 pub use group::{
     Builder, CancelToken, GroupReport, Limiter, OnDrop, OnFailure, OnPanic, Permit, Place, Ready, Run,
     ScopeBody, Spawner, TaskBuilder, TaskGroup, TrySpawnError, scope,
+};
+pub use local::{
+    AnyThread, Fits, Host, HostedGroup, LocalBuilder, LocalGroup, LocalRun, LocalSpawner, LocalTask,
+    LocalTaskBuilder, SameThread, SendLocalGroup, local_scope,
 };
 #[cfg(feature = "signal")]
 pub use run::{Outcome, Runner, run};

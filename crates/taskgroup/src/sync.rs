@@ -4,7 +4,7 @@
 #[cfg(taskgroup_loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
     sync::{Condvar, Mutex, MutexGuard},
     thread_local,
 };
@@ -13,7 +13,7 @@ pub(crate) use loom::{
 pub(crate) use self::plain::UnsafeCell;
 #[cfg(not(taskgroup_loom))]
 pub(crate) use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
     sync::{Condvar, Mutex, MutexGuard},
     thread_local,
 };

@@ -313,3 +313,35 @@ async fn run_takes_a_body_that_is_not_send() {
         .await;
     assert_eq!(value.unwrap(), 5);
 }
+
+#[test]
+fn which_local_things_are_send() {
+    use static_assertions::{assert_impl_all, assert_not_impl_any};
+    use taskgroup::{AnyThread, LocalGroup, LocalRun, LocalSpawner, LocalTask, SameThread, SendLocalGroup};
+    type Body = std::future::Ready<Result<(), taskgroup::Error>>;
+    assert_impl_all!(SendLocalGroup<'static>: Send, Sync);
+    assert_impl_all!(LocalSpawner<'static, taskgroup::Error, AnyThread>: Send, Sync, Clone);
+    assert_impl_all!(LocalTask<'static, u8, AnyThread>: Send, Sync, Unpin);
+    assert_impl_all!(LocalRun<'static, 'static, Body, (), taskgroup::Error, AnyThread>: Send);
+    assert_not_impl_any!(LocalTask<'static, std::cell::Cell<u8>, AnyThread>: Sync);
+    assert_not_impl_any!(LocalTask<'static, Rc<u8>, AnyThread>: Send, Sync);
+    assert_not_impl_any!(LocalGroup<'static>: Send, Sync);
+    assert_not_impl_any!(LocalSpawner<'static>: Send, Sync);
+    assert_not_impl_any!(LocalTask<'static, u8>: Send, Sync);
+    assert_not_impl_any!(LocalRun<'static, 'static, Body, (), taskgroup::Error, SameThread>: Send, Sync);
+    fn send<T: Send>(value: T) -> T {
+        value
+    }
+    let text = String::from("lent");
+    drop(send(async {
+        let group: SendLocalGroup = SendLocalGroup::new();
+        let task = group.spawn(async { Ok(text.len()) });
+        let spawner = group.spawner();
+        group.spawn(async move {
+            spawner.spawn(async { Ok(()) });
+            Ok(())
+        });
+        group.wait_idle().await;
+        group.run(async { Ok(task.await?) }).await
+    }));
+}

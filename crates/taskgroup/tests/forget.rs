@@ -5,7 +5,7 @@ mod common;
 use std::future::pending;
 
 use common::Alive;
-use taskgroup::{TaskGroup, scope};
+use taskgroup::{LocalGroup, TaskGroup, scope};
 use tokio::task::yield_now;
 
 #[tokio::test]
@@ -28,4 +28,34 @@ async fn forgetting_is_sound() {
     }));
     assert!(futures::poll!(run.as_mut()).is_pending());
     std::mem::forget(run);
+}
+
+/// Its children are neither polled nor dropped any more, whatever is done to what is left of it: they may borrow from what
+/// is gone.
+#[tokio::test]
+async fn forgetting_a_local_group_is_sound() {
+    let outer: TaskGroup = TaskGroup::new();
+    let mut wakers = Vec::new();
+    let (polls, text) = (std::cell::Cell::new(0), String::from("gone"));
+    let body = async {
+        let group: LocalGroup = LocalGroup::new();
+        let task = group.spawn(std::future::poll_fn(|cx| {
+            polls.set(polls.get() + 1);
+            wakers.push(cx.waker().clone());
+            if text.is_empty() { std::task::Poll::Ready(Ok(())) } else { std::task::Poll::Pending }
+        }));
+        let mut run = Box::pin(group.run(pending::<anyhow::Result<()>>()));
+        assert!(futures::poll!(run.as_mut()).is_pending());
+        std::mem::forget(run);
+        let token = group.token();
+        std::mem::forget(group);
+        token.cancel();
+        yield_now().await;
+        assert!(!task.is_finished());
+        Ok(())
+    };
+    outer.run(body).await.unwrap();
+    assert_eq!((polls.get(), wakers.len()), (1, 1));
+    drop((polls, text));
+    wakers.drain(..).for_each(|waker| waker.wake());
 }

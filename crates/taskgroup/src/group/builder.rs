@@ -53,19 +53,19 @@ pub enum OnDrop {
 pub(crate) type TreatAsCancelled<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 
 pub(crate) struct Settings<E> {
-    pub(super) name: Option<Cow<'static, str>>,
-    pub(super) on_failure: OnFailure,
-    pub(super) on_panic: OnPanic,
-    pub(super) on_drop: DropMode,
-    pub(super) max_failures: usize,
-    pub(super) limit: Option<Limit>,
-    pub(super) running_max: Option<usize>,
-    pub(super) limiter: Option<Limiter>,
-    pub(super) grace: Option<Duration>,
+    pub(crate) name: Option<Cow<'static, str>>,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) on_panic: OnPanic,
+    pub(crate) on_drop: DropMode,
+    pub(crate) max_failures: usize,
+    pub(crate) limit: Option<Limit>,
+    pub(crate) running_max: Option<usize>,
+    pub(crate) limiter: Option<Limiter>,
+    pub(crate) grace: Option<Duration>,
     /// The longest there is: never.
-    pub(super) slow_exit: Duration,
-    pub(super) report_records: Option<usize>,
-    pub(super) treat_as_cancelled: Option<TreatAsCancelled<E>>,
+    pub(crate) slow_exit: Duration,
+    pub(crate) report_records: Option<usize>,
+    pub(crate) treat_as_cancelled: Option<TreatAsCancelled<E>>,
 }
 
 impl<E> Default for Settings<E> {
@@ -96,6 +96,10 @@ pub struct Builder<E = crate::Error> {
 impl<E: Send + 'static> Builder<E> {
     pub(crate) fn new() -> Self {
         Self { settings: Settings::default() }
+    }
+
+    pub(crate) fn into_settings(self) -> Settings<E> {
+        self.settings
     }
 
     /// The group's name in errors, causes and paths.

@@ -49,7 +49,7 @@ pub(crate) const DEFERRED: Duration = Duration::from_millis(10);
 
 /// The timers of one `run`.
 #[derive(Default)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     limits: Option<Box<Timer>>,
     slow_exit: SlowExit,
     /// It has left the report to a deadline further out once.
@@ -57,7 +57,7 @@ pub(super) struct Clock {
 }
 
 /// What the host does next.
-pub(super) enum Look {
+pub(crate) enum Look {
     Wait,
     /// Something has changed: poll again.
     Again,
@@ -67,7 +67,7 @@ pub(super) enum Look {
 
 impl Clock {
     /// The group waits: for what, and is it time for something? `inside`: when a grace period inside ends.
-    pub(super) fn look<E: Send + 'static>(
+    pub(crate) fn look<E: Send + 'static>(
         &mut self,
         core: &Arc<GroupCore<E>>,
         inside: Option<Instant>,

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use super::token::CancelToken;
 
 pin_project! {
-    pub(super) struct Cooperative<F, Fut> {
+    pub(crate) struct Cooperative<F, Fut> {
         make: Option<F>,
         #[pin]
         future: Option<Fut>,
@@ -17,7 +17,7 @@ pin_project! {
 }
 
 impl<F, Fut> Cooperative<F, Fut> {
-    pub(super) fn new(make: F) -> Self {
+    pub(crate) fn new(make: F) -> Self {
         Self { make: Some(make), future: None }
     }
 }

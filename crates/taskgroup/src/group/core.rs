@@ -16,6 +16,7 @@ use super::builder::{OnFailure, OnPanic, Settings};
 use super::clock::Deadline;
 use super::limit::GroupLimit;
 use crate::error::{self, Failure};
+use crate::local::Hosted;
 use crate::lost;
 use crate::sync::{Arc, Mutex, lock};
 use crate::task::{self, Problem, Reporter, catch};
@@ -32,6 +33,8 @@ pub(crate) struct GroupCore<E> {
     deadline: OnceLock<Deadline>,
     limit: Option<Arc<GroupLimit>>,
     ledger: Mutex<Ledger<E>>,
+    /// Of a group that polls its children itself.
+    hosted: Option<Hosted>,
 }
 
 struct Ledger<E> {
@@ -55,10 +58,10 @@ enum Stage {
 }
 
 /// What a group's exit finds.
-pub(super) struct Account<E> {
-    pub(super) failures: Vec<Failure<E>>,
-    pub(super) more: usize,
-    pub(super) cause: Option<CancelCause>,
+pub(crate) struct Account<E> {
+    pub(crate) failures: Vec<Failure<E>>,
+    pub(crate) more: usize,
+    pub(crate) cause: Option<CancelCause>,
 }
 
 impl<E> Ledger<E> {
@@ -89,7 +92,15 @@ fn reason_of(who: &NodeInfo, panicked: bool) -> CancelReason {
 }
 
 impl<E: Send + 'static> GroupCore<E> {
-    pub(super) fn open(mut settings: Settings<E>, location: &'static Location<'static>) -> Arc<Self> {
+    pub(super) fn open(settings: Settings<E>, location: &'static Location<'static>) -> Arc<Self> {
+        Self::open_with(settings, location, None)
+    }
+
+    pub(crate) fn open_with(
+        mut settings: Settings<E>,
+        location: &'static Location<'static>,
+        hosted: Option<Hosted>,
+    ) -> Arc<Self> {
         let name = settings.name.take();
         let runtime = OnceLock::new();
         if let Ok(handle) = Handle::try_current() {
@@ -102,15 +113,18 @@ impl<E: Send + 'static> GroupCore<E> {
             node.plan_records(records_max);
         }
         let limit = GroupLimit::new(settings.running_max, settings.limiter.take(), node.info());
+        if hosted.is_some() {
+            node.set_hosted();
+        }
         let (deadline, ledger) = (OnceLock::new(), Mutex::new(ledger));
-        let core = Arc::new(Self { node, settings, runtime, deadline, limit, ledger });
+        let core = Arc::new(Self { node, settings, runtime, deadline, limit, ledger, hosted });
         if let Some(region) = tree::with_current(|node| node.cloned()) {
             tree::attach_group(&region, &core.member());
         }
         core
     }
 
-    pub(super) fn member(self: &Arc<Self>) -> NodeRef {
+    pub(crate) fn member(self: &Arc<Self>) -> NodeRef {
         Arc::clone(self) as NodeRef
     }
 
@@ -119,9 +133,19 @@ impl<E: Send + 'static> GroupCore<E> {
         self.limit.as_ref()
     }
 
+    /// How many children stand in no books yet.
+    pub(crate) fn unentered(&self) -> usize {
+        self.hosted.as_ref().map_or(0, Hosted::unentered)
+    }
+
+    #[inline]
+    pub(crate) fn hosted(&self) -> &Hosted {
+        self.hosted.as_ref().expect("a group that polls its children itself")
+    }
+
     /// The runtime that polls the children: that in which the group was made, or else first used.
     #[track_caller]
-    pub(super) fn runtime(&self) -> &Handle {
+    pub(crate) fn runtime(&self) -> &Handle {
         if let Some(runtime) = self.runtime.get() {
             return runtime;
         }
@@ -136,18 +160,18 @@ impl<E: Send + 'static> GroupCore<E> {
         }
     }
 
-    pub(super) fn cancel(self: &Arc<Self>, message: Option<Cow<'static, str>>) {
+    pub(crate) fn cancel(self: &Arc<Self>, message: Option<Cow<'static, str>>) {
         self.cancel_for(CancelReason::Requested(message));
     }
 
-    pub(super) fn cancel_for(self: &Arc<Self>, reason: CancelReason) {
+    pub(crate) fn cancel_for(self: &Arc<Self>, reason: CancelReason) {
         if !self.is_over() {
             let cause = CancelCause::new(reason, self.node.info());
             tree::cancel(&self.member(), cause);
         }
     }
 
-    pub(super) async fn wait_idle(&self) {
+    pub(crate) async fn wait_idle(&self) {
         /// Takes its waker out again when it is given up.
         struct Wait<'a>(&'a Node, WaitKey);
         impl Drop for Wait<'_> {
@@ -166,7 +190,7 @@ impl<E: Send + 'static> GroupCore<E> {
         .await;
     }
 
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         lock(&self.ledger).stage == Stage::Ended
     }
 
@@ -213,7 +237,7 @@ impl<E: Send + 'static> GroupCore<E> {
 
     /// The group is being run: moves it under the node that polls it (R4).
     #[track_caller]
-    pub(super) fn begin_run(self: &Arc<Self>) {
+    pub(crate) fn begin_run(self: &Arc<Self>) {
         let current = tree::with_current(|node| node.cloned());
         let moves = self.moves_under(current.as_ref());
         let before = lock(&self.ledger).stage;
@@ -271,8 +295,9 @@ impl<E: Send + 'static> GroupCore<E> {
     }
 
     /// One step towards exit, the body having ended. True: closed, with nobody left.
-    pub(super) fn poll_exit(self: &Arc<Self>, waker: &Waker) -> bool {
-        if self.node.try_close_bare() {
+    pub(crate) fn poll_exit(self: &Arc<Self>, waker: &Waker) -> bool {
+        let may_close = || self.hosted.as_ref().is_none_or(Hosted::try_close);
+        if self.node.try_close_bare(may_close) {
             return true;
         }
         loop {
@@ -280,7 +305,9 @@ impl<E: Send + 'static> GroupCore<E> {
                 return false;
             }
             let adopted = self.node.members_of(Hold::Nested);
-            if adopted.iter().any(|group| tree::is_busy(group, waker)) {
+            // One that polls its children itself is its owner's: nobody else can bring it to its end.
+            let waited_for = adopted.iter().filter(|group| !group.node().is_hosted());
+            if waited_for.into_iter().any(|group| tree::is_busy(group, waker)) {
                 // It may also be taken away, by being run elsewhere.
                 self.node.watch_nested(waker);
                 return false;
@@ -300,25 +327,28 @@ impl<E: Send + 'static> GroupCore<E> {
             if self.node.watch_live(waker) > 0 {
                 return false;
             }
-            if self.node.try_close() {
+            if self.node.try_close(may_close) {
                 return true;
+            }
+            if self.hosted.as_ref().is_some_and(Hosted::has_new) {
+                return false;
             }
         }
     }
 
     /// Whether exit has something to tell although nobody has a value: a failure.
-    pub(super) fn has_failures(&self) -> bool {
+    pub(crate) fn has_failures(&self) -> bool {
         let ledger = lock(&self.ledger);
         !ledger.failures.is_empty() || ledger.more > 0
     }
 
     /// The deadline of the `run` that is under way.
-    pub(super) fn run_deadline(&self) -> Option<Deadline> {
+    pub(crate) fn run_deadline(&self) -> Option<Deadline> {
         self.deadline.get().copied()
     }
 
     /// Whether the group's own deadline cut a child: then the body's value is not handed out (R19).
-    pub(super) fn cut_by_deadline(&self) -> bool {
+    pub(crate) fn cut_by_deadline(&self) -> bool {
         let own = |cause: CancelCause| {
             matches!(cause.reason(), CancelReason::Deadline(..)) && cause.target().id() == self.node.id()
         };
@@ -326,7 +356,7 @@ impl<E: Send + 'static> GroupCore<E> {
     }
 
     /// Takes the ledger and leaves the tree. Resumes a panic where the settings say so (R10).
-    pub(super) fn settle(self: &Arc<Self>) -> Account<E> {
+    pub(crate) fn settle(self: &Arc<Self>) -> Account<E> {
         let account = self.take_ledger();
         for adopted in self.node.members_snapshot() {
             drop(tree::detach_from(adopted.node(), &self.node));
@@ -357,14 +387,19 @@ impl<E: Send + 'static> GroupCore<E> {
 
     /// The end by drop (R2): nothing of the group is alive when this returns, but for what R2 excepts.
     pub(super) fn end_by_drop(self: &Arc<Self>) {
-        if let Some(account) = self.end_at_once() {
+        self.end_by_drop_of(|| {});
+    }
+
+    /// [`end_by_drop`](Self::end_by_drop), for an owner that drops its children itself, with `drop_children`.
+    pub(crate) fn end_by_drop_of(self: &Arc<Self>, drop_children: impl FnOnce()) {
+        if let Some(account) = self.end_at_once(drop_children) {
             log_account(account, &self.node);
         }
     }
 
     /// [`end_by_drop`](Self::end_by_drop), with the failures for whoever can still be told of them. `None`:
     /// it had ended.
-    pub(super) fn end_at_once(self: &Arc<Self>) -> Option<Account<E>> {
+    pub(super) fn end_at_once(self: &Arc<Self>, drop_children: impl FnOnce()) -> Option<Account<E>> {
         if self.has_ended() {
             return None;
         }
@@ -372,6 +407,7 @@ impl<E: Send + 'static> GroupCore<E> {
         let _runtime = self.runtime.get().map(Handle::enter);
         let cause = CancelCause::new(CancelReason::GroupDropped, self.node.info());
         tree::drop_subtree(&self.member(), cause, self.settings.on_drop);
+        drop_children();
         self.node.close();
         let home = tree::enclosing_group(self.node.parent());
         let body = self.node.body();
@@ -385,10 +421,10 @@ impl<E: Send + 'static> GroupCore<E> {
         Some(account)
     }
 
-    pub(super) fn debug(&self, title: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(crate) fn debug(&self, title: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct(title)
             .field("group", &self.node.info())
-            .field("len", &self.node.live())
+            .field("len", &(self.node.live() + self.unentered()))
             .field("cancelled", &self.node.is_cancelled())
             .finish()
     }
@@ -491,16 +527,20 @@ impl<E: Send + 'static> Member for GroupCore<E> {
         self
     }
 
-    fn on_cancel(&self) {
-        self.close_limit();
-    }
-
     fn limit(&self) -> Option<&dyn Any> {
         Some(&**self.limit.as_ref()?)
     }
 
     fn is_over(&self) -> bool {
         self.node.is_closed()
+    }
+
+    /// Its host has something to do: for children that the mark did not reach, and for those that are to be dropped.
+    fn on_cancel(&self, this: &NodeRef) {
+        self.close_limit();
+        if let Some(hosted) = &self.hosted {
+            hosted.wake_host(this);
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -526,7 +566,7 @@ impl<E: Send + 'static> Member for GroupCore<E> {
 }
 
 /// How the cells of a `TaskGroup<E>` reach their group.
-pub(super) struct ToGroup<E>(PhantomData<fn(E)>);
+pub(crate) struct ToGroup<E>(PhantomData<fn(E)>);
 
 impl<E: Send + 'static> Reporter for ToGroup<E> {
     type Error = E;

@@ -56,11 +56,15 @@ pub use start::Ready;
 pub use task_builder::TaskBuilder;
 pub use token::CancelToken;
 
-pub(crate) use clock::{DEFERRED, Deadline, Limit};
+pub(crate) use self::core::{GroupCore, ToGroup};
+pub(crate) use builder::Settings;
+pub(crate) use clock::{Clock, DEFERRED, Deadline, Limit, Look};
+pub(crate) use cooperative::Cooperative;
 pub(crate) use placed::log_late;
+pub(crate) use region::{Body, BodyEnd, Step};
+pub(crate) use run::{end_body, exit};
+pub(crate) use spawn::into_error;
 
-use self::builder::Settings;
-use self::core::GroupCore;
 use self::spawn::Options;
 use crate::error::{ErrorGroup, StartError};
 use crate::sync::Arc;

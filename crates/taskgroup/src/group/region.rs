@@ -13,7 +13,7 @@ use crate::task::{Panic, catch};
 use crate::tree::{self, Hold, Member, Node, NodeKind, NodeRef, Turn};
 
 /// The node of a body. Its future lies in the `Run` that polls it.
-pub(super) struct Body {
+pub(crate) struct Body {
     node: Node,
 }
 
@@ -28,7 +28,7 @@ impl Member for Body {
 }
 
 /// How a body ended.
-pub(super) enum BodyEnd<O> {
+pub(crate) enum BodyEnd<O> {
     Returned(O),
     Panicked(Panic),
     /// Cancelled at a wait: its groups have drained, its future has been dropped.
@@ -36,7 +36,7 @@ pub(super) enum BodyEnd<O> {
 }
 
 /// What a poll of a body came to.
-pub(super) enum Step<O> {
+pub(crate) enum Step<O> {
     Ended(O),
     /// It waits; a grace period inside may end then.
     Waits(Option<Instant>),
@@ -44,7 +44,7 @@ pub(super) enum Step<O> {
 
 impl Body {
     /// A body under its group, and under the group's cancel if it has been cancelled.
-    pub(super) fn open(group: &NodeRef, location: &'static Location<'static>) -> Arc<Self> {
+    pub(crate) fn open(group: &NodeRef, location: &'static Location<'static>) -> Arc<Self> {
         let (id, name) = (group.node().id(), group.node().info().name);
         let body = Arc::new(Self { node: Node::with_id(id, NodeKind::Body, name, location) });
         let member = Arc::clone(&body) as NodeRef;
@@ -57,7 +57,7 @@ impl Body {
     /// Polls the body to its end, to a wait, or to its cut (R12).
     ///
     /// `first`: code that the host is running now; it goes as far as its first wait even when cancelled.
-    pub(super) fn poll<F: Future>(
+    pub(crate) fn poll<F: Future>(
         self: &Arc<Self>,
         mut future: Pin<&mut Option<F>>,
         cx: &mut Context<'_>,
@@ -79,7 +79,7 @@ impl Body {
     }
 
     /// Drops the body where it stands: the group's grace period is over, and all inside has been dropped (R15).
-    pub(super) fn give_up<F: Future>(self: &Arc<Self>, future: Pin<&mut Option<F>>) -> BodyEnd<F::Output> {
+    pub(crate) fn give_up<F: Future>(self: &Arc<Self>, future: Pin<&mut Option<F>>) -> BodyEnd<F::Output> {
         let _entered = tree::enter(Arc::clone(self) as NodeRef);
         clear(future, BodyEnd::Cut)
     }

@@ -221,12 +221,15 @@ fn counted(f: &mut fmt::Formatter<'_>, first: &str, counts: &[(usize, &str)]) ->
 }
 
 impl<E: Send + 'static> GroupCore<E> {
-    pub(super) fn stragglers(self: &Arc<Self>) -> Vec<Straggler> {
+    pub(crate) fn stragglers(self: &Arc<Self>) -> Vec<Straggler> {
         tree::stragglers(&self.member(), usize::MAX).listed
     }
 
-    pub(super) fn report(&self) -> GroupReport {
-        let Account { counts, running, records } = self.node().account();
+    pub(crate) fn report(&self) -> GroupReport {
+        let Account { mut counts, mut running, records } = self.node().account();
+        let unentered = self.unentered();
+        counts.spawned += unentered;
+        running += unentered;
         let queued = self.group_limit().map_or(0, |limit| limit.queued()).min(running);
         GroupReport {
             group: self.node().info(),

@@ -54,7 +54,7 @@ impl<E: Send + 'static> TaskGroup<E> {
 
     /// The end by drop (R2) of a group whose failures can still be told.
     pub(crate) fn end_at_once(&self) -> Option<ErrorGroup<E>> {
-        let account = self.core.end_at_once()?;
+        let account = self.core.end_at_once(|| {})?;
         Some(ErrorGroup::new(self.core.node().info(), account.failures, account.more, account.cause))
     }
 }

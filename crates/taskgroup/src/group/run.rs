@@ -145,7 +145,7 @@ where
 }
 
 /// Enters the body's end in the books. Returns its value.
-fn end_body<T, E: Send + 'static>(
+pub(crate) fn end_body<T, E: Send + 'static>(
     core: &Arc<GroupCore<E>>,
     body: &Arc<Body>,
     end: BodyEnd<Result<T, E>>,
@@ -178,7 +178,10 @@ fn end_body<T, E: Send + 'static>(
     value
 }
 
-fn exit<T, E: Send + 'static>(core: &Arc<GroupCore<E>>, value: Option<T>) -> Result<T, ErrorGroup<E>> {
+pub(crate) fn exit<T, E: Send + 'static>(
+    core: &Arc<GroupCore<E>>,
+    value: Option<T>,
+) -> Result<T, ErrorGroup<E>> {
     let account = core.settle();
     match value {
         Some(value) if account.failures.is_empty() && account.more == 0 => Ok(value),

@@ -118,7 +118,7 @@ impl<E: Send + 'static> GroupCore<E> {
         Span::of_task(task.name(), task.id().as_u64(), self.node().id().as_u64())
     }
 
-    fn admit<M: Member>(
+    fn admit<M: Member + 'static>(
         self: &Arc<Self>,
         cell: &Arc<M>,
         hold: Hold,
@@ -135,7 +135,7 @@ impl<E: Send + 'static> GroupCore<E> {
     }
 
     /// A child that was refused: never polled, its future dropped before `spawn` returns (R5).
-    fn bear_cancelled<M: Member>(&self, cell: &Arc<M>, cause: CancelCause) {
+    fn bear_cancelled<M: Member + 'static>(&self, cell: &Arc<M>, cause: CancelCause) {
         let member = Arc::clone(cell) as NodeRef;
         self.node().count_born_cancelled(member.node(), &cause);
         tree::cancel(&member, cause);
@@ -180,7 +180,7 @@ impl<E: Send + 'static> GroupCore<E> {
     }
 }
 
-pub(super) async fn into_error<T, X, E>(future: impl Future<Output = Result<T, X>>) -> Result<T, E>
+pub(crate) async fn into_error<T, X, E>(future: impl Future<Output = Result<T, X>>) -> Result<T, E>
 where
     X: Into<E>,
 {
@@ -194,6 +194,10 @@ pub struct TrySpawnError<F> {
 }
 
 impl<F> TrySpawnError<F> {
+    pub(crate) fn new(future: F, cause: CancelCause) -> Self {
+        Self { future, cause }
+    }
+
     /// The future that was not spawned.
     pub fn into_future(self) -> F {
         self.future

@@ -261,7 +261,7 @@ where
 
     /// A blocking closure that no thread has picked up yet is dropped at once: the pool may be busy for long. So is
     /// a child that waits for its turn under a limit.
-    fn on_cancel(&self) {
+    fn on_cancel(&self, _this: &NodeRef) {
         if (self.node.kind() == NodeKind::Blocking || self.node.is_limited())
             && self.state.claim_unstarted(thread_token())
         {

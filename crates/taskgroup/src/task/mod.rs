@@ -49,9 +49,10 @@ pub use panic::Panic;
 
 pub(crate) use cell::{Reporter, TaskCell};
 pub(crate) use drive::hand_over_groups;
-pub(crate) use outcome::{Ended, Problem};
+pub(crate) use outcome::{Ended, Outcome, Problem};
 pub(crate) use panic::catch;
 pub(crate) use place::{place_blocking, spawn_driver, threads};
+pub(crate) use rare::Rare;
 
 #[cfg(all(test, taskgroup_loom))]
 mod loom_tests;

@@ -69,7 +69,7 @@ impl<T> Outcome<T> {
     }
 
     /// The outcome as the group counts it.
-    pub(super) fn end(&self, forced: bool) -> ChildEnd {
+    pub(crate) fn end(&self, forced: bool) -> ChildEnd {
         ChildEnd::Cancelled(match self {
             Outcome::Value(_) | Outcome::Taken => return ChildEnd::Completed,
             Outcome::Failed => return ChildEnd::Failed,

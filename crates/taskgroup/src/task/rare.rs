@@ -15,7 +15,7 @@ use crate::trace::{Entered, Span};
 use crate::tree::NodeRef;
 
 #[derive(Default)]
-pub(super) struct Rare(Option<Box<Things>>);
+pub(crate) struct Rare(Option<Box<Things>>);
 
 #[derive(Default)]
 struct Things {
@@ -27,7 +27,7 @@ struct Things {
 
 impl Rare {
     #[inline]
-    pub(super) fn new(span: Span, period: Option<Duration>) -> Self {
+    pub(crate) fn new(span: Span, period: Option<Duration>) -> Self {
         if span.is_none() && period.is_none() {
             return Self(None);
         }
@@ -35,7 +35,7 @@ impl Rare {
     }
 
     #[inline]
-    pub(super) fn enter_span(&self) -> Entered<'_> {
+    pub(crate) fn enter_span(&self) -> Entered<'_> {
         match &self.0 {
             Some(things) => things.span.enter(),
             None => Entered::nothing(),
@@ -44,12 +44,12 @@ impl Rare {
 
     /// Lets go of everything, and gives out the span.
     #[inline]
-    pub(super) fn take_span(&mut self) -> Span {
+    pub(crate) fn take_span(&mut self) -> Span {
         self.0.take().map_or_else(Span::default, |things| things.span)
     }
 
     /// Ready: the child's grace period is over. Wakes the child at `inside`, when that of a group in it is.
-    pub(super) fn poll_grace(
+    pub(crate) fn poll_grace(
         &mut self,
         child: &NodeRef,
         inside: Option<Instant>,

@@ -35,6 +35,7 @@ impl Drop for Entered {
 
 /// Makes the node in `home` the current one until the guard is dropped, and puts it back: as [`enter`], for
 /// whoever is polled often.
+#[inline]
 pub(crate) fn enter_from(home: &mut Option<NodeRef>) -> EnteredFrom<'_> {
     stamp::forget();
     let node = home.take();
@@ -52,6 +53,7 @@ pub(crate) struct EnteredFrom<'h> {
 }
 
 impl Drop for EnteredFrom<'_> {
+    #[inline]
     fn drop(&mut self) {
         stamp::forget();
         let outer = self.outer.take();
@@ -64,10 +66,24 @@ impl Drop for EnteredFrom<'_> {
 /// Runs `look` on the current node. Outside every node, and while the thread is being torn down: `None`.
 pub(crate) fn with_current<R>(look: impl FnOnce(Option<&NodeRef>) -> R) -> R {
     let mut look = Some(look);
-    let seen = CURRENT.try_with(|current| (look.take().expect("called once"))(current.borrow().as_ref()));
+    let seen = CURRENT.try_with(|current| {
+        if current.borrow().as_ref().is_some_and(|node| node.node().is_unentered()) {
+            enter_books(current);
+        }
+        (look.take().expect("called once"))(current.borrow().as_ref())
+    });
     match seen {
         Ok(answer) => answer,
         Err(_torn_down) => (look.take().expect("not called above"))(None),
+    }
+}
+
+/// What asks for the current node finds it in the tree. Outside of the borrow, for it may wake somebody.
+#[cold]
+fn enter_books(current: &RefCell<Option<NodeRef>>) {
+    let node = current.borrow().clone();
+    if let Some(node) = node {
+        node.enter_books(&node);
     }
 }
 

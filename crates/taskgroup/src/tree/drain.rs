@@ -221,7 +221,7 @@ pub(crate) fn is_busy(group: &NodeRef, waker: &Waker) -> bool {
 /// Whether this very node waits for something; if so, leaves `waker` there.
 fn is_ending(node: &Node, waker: &Waker) -> bool {
     match node.kind() {
-        NodeKind::Group => node.watch_live(waker) > 0,
+        NodeKind::Group => shield::is_served(node) && node.watch_live(waker) > 0,
         NodeKind::Start => {
             // Whoever resolves it detaches it first and takes the waker second: one of the two sees the other.
             node.store_waker(waker);

@@ -45,9 +45,14 @@ pub(super) const QUEUED: u32 = 1 << 19;
 /// Something else than a child that keeps a group open as one: a scope, shield or pending start that was left to it by
 /// a group that was dropped. Set and cleared as `BACKGROUND`.
 pub(super) const COUNTED: u32 = 1 << 20;
+/// A group whose children are polled by its own `run` or `join`: a frozen region is polled for them (R12). Set
+/// before it is shared.
+pub(super) const HOSTED: u32 = 1 << 21;
+/// A child of such a group that has not been entered in its books yet. Set before it is shared, cleared by the host.
+pub(super) const UNENTERED: u32 = 1 << 22;
 /// Polls that were given and not used are counted above the flags: a combinator with a budget of its own may use a
 /// poll for something else.
-const TRY: u32 = 1 << 21;
+const TRY: u32 = 1 << 23;
 /// A `run` that is not polled at all gets no more polls than this for its failures: in each, other code runs.
 pub(super) const DELIVERY_TRIES: u32 = 16;
 /// For a shield more is at stake: hundreds of futures that wake themselves may stand before it.
@@ -64,6 +69,10 @@ impl Default for Flags {
 }
 
 impl Flags {
+    pub(super) fn of(flags: u32) -> Self {
+        Self(AtomicU32::new(flags))
+    }
+
     /// Whether any of these is set.
     #[inline]
     pub(super) fn has(&self, flags: u32) -> bool {
@@ -76,6 +85,12 @@ impl Flags {
         // Acquire, paired with the Release that sets a flag: who sees CANCELLED may act on what the
         // canceller did before (`data = 1; cancel()` against `if is_cancelled() { read data }`).
         self.0.load(Ordering::Acquire) & flags
+    }
+
+    /// Whether these are set, and no others.
+    #[inline]
+    pub(super) fn is(&self, flags: u32) -> bool {
+        self.0.load(Ordering::Acquire) == flags
     }
 
     pub(super) fn has_all(&self, flags: u32) -> bool {

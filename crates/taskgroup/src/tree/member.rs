@@ -16,14 +16,17 @@ use super::{ChildEnd, Node, NodeKind};
 use crate::sync::{Arc, thread_local};
 
 /// Whoever embeds a [`Node`].
-pub(crate) trait Member: Send + Sync + 'static {
+pub(crate) trait Member: Send + Sync {
     fn node(&self) -> &Node;
 
     /// For the layer above, to find its own type again (a failure looks for its group).
     fn as_any(&self) -> &dyn Any;
 
-    /// The node has been marked cancelled: does what waking alone would not.
-    fn on_cancel(&self) {}
+    /// The node, which is `this`, has been marked cancelled, or forced: does what waking alone would not.
+    fn on_cancel(&self, _this: &NodeRef) {}
+
+    /// Enters a child that its host polls for the first time in its group's books: see [`Node::hosted_child`].
+    fn enter_books(&self, _this: &NodeRef) {}
 
     /// A task may get on, or has to look at a mark: sees to it that it is polled.
     fn wake(self: Arc<Self>) {}

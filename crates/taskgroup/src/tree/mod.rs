@@ -54,13 +54,16 @@ pub(crate) use current::{
 };
 pub(crate) use drain::{grace_end, is_busy};
 pub(crate) use links::{detach, detach_ended, detach_from, enclosing_group, path_of, rehome};
-pub(crate) use member::{Activity, DropMode, Hold, Member, NodeRef, WaitKey, take_has_woken, wake, wake_all};
+pub(crate) use member::{
+    Activity, DropMode, Hold, Member, NodeRef, WaitKey, WakerSet, take_has_woken, wake, wake_all,
+};
 #[cfg(feature = "tokio-util")]
 pub(crate) use mirror::{follow, mirror};
 pub(crate) use node::Node;
 pub(crate) use propagate::{cancel, drop_subtree, force, note_cut};
-pub(crate) use shield::{ShieldWaker, begin_poll, forget_woken};
+pub(crate) use shield::{ShieldWaker, begin_poll, forget_woken, wake_through};
+pub(crate) use stamp::{forget as forget_time, stamp};
 pub(crate) use straggler::{Stragglers, stragglers};
-pub(crate) use tally::{Account, Counts, note_poll};
+pub(crate) use tally::{Account, Brief, Counts, RECORDS_DEFAULT, note_poll};
 pub(crate) use token::{Lease, release_tokens};
 pub(crate) use turn::{Turn, turn};

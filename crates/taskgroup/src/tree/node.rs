@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::panic::Location;
 use std::task::Waker;
 
+use tokio::time::Instant;
+
 use super::crew::{Owed, Placing};
 use super::flags::{
-    BACKGROUND, CANCELLED, CLOSED, COOPERATIVE, COUNTED, CUT, DELIVERY_TRIES, ENDING, FORCED, Flags,
-    IN_UNCUT, LIMITED, PARENT, QUEUED, RUNNING, UNDELIVERED, WAITED,
+    BACKGROUND, CANCELLED, CLOSED, COOPERATIVE, COUNTED, CUT, DELIVERY_TRIES, ENDING, FORCED, Flags, HOSTED,
+    IN_UNCUT, LIMITED, PARENT, QUEUED, RUNNING, SHIELDED, UNDELIVERED, UNENTERED, WAITED,
 };
 use super::member::{Hold, Members, NodeRef, WaitKey, WakerSet, wake};
 use super::stamp::stamp;
@@ -20,6 +22,8 @@ use crate::trace::Fields;
 pub(crate) struct Node {
     id: Id,
     kind: NodeKind,
+    /// A task that its group's crew polls: it is woken through its own state.
+    crewed: bool,
     flags: Flags,
     location: &'static Location<'static>,
     /// Boxed: most have none.
@@ -80,10 +84,47 @@ impl Node {
         location: &'static Location<'static>,
     ) -> Self {
         let (flags, inner) = (Flags::default(), Mutex::new(Inner::default()));
-        let name = name.map(Box::new);
-        Self { id, kind, flags, location, name, inner }
+        let (name, crewed) = (name.map(Box::new), kind == NodeKind::Task);
+        Self { id, kind, crewed, flags, location, name, inner }
     }
 
+    /// A child that is polled by its group's own `run` or `join`. It stands in no books before its first wait, or
+    /// before it asks for the node that it runs in, if that comes earlier: most children end before either.
+    #[inline]
+    pub(crate) fn hosted_child(
+        name: Option<Cow<'static, str>>,
+        location: &'static Location<'static>,
+        cooperative: bool,
+    ) -> Self {
+        let flags = Flags::of(if cooperative { UNENTERED | COOPERATIVE } else { UNENTERED });
+        let (id, inner) = (Id::next(), Mutex::new(Inner::default()));
+        let (kind, crewed, name) = (NodeKind::Task, false, name.map(Box::new));
+        Self { id, kind, crewed, flags, location, name, inner }
+    }
+
+    /// Whether nothing has ever been done with this child: there is nothing in it that a drop would have to look at.
+    #[inline]
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.flags.is(UNENTERED) && self.name.is_none()
+    }
+
+    #[inline]
+    pub(crate) fn is_unentered(&self) -> bool {
+        self.has(UNENTERED)
+    }
+
+    /// The children of this group are polled by its own `run` or `join`. Before it is attached: it notes that upwards
+    /// as a shield does, for whoever looks at a frozen region must look for it.
+    pub(crate) fn set_hosted(&self) {
+        self.flags.set(HOSTED | SHIELDED);
+    }
+
+    #[inline]
+    pub(crate) fn is_hosted(&self) -> bool {
+        self.has(HOSTED)
+    }
+
+    #[inline]
     pub(crate) fn id(&self) -> Id {
         self.id
     }
@@ -144,6 +185,11 @@ impl Node {
 
     pub(super) fn has_waited(&self) -> bool {
         self.has(WAITED)
+    }
+
+    #[inline]
+    pub(super) fn is_crewed(&self) -> bool {
+        self.crewed
     }
 
     pub(crate) fn set_cooperative(&self) {
@@ -308,6 +354,15 @@ impl Node {
         (ending || self.is_closed()).then(|| CancelCause::new(CancelReason::GroupEnded, self.info()))
     }
 
+    /// Why a child that came now would be born cancelled, if it would (R5).
+    #[inline]
+    pub(crate) fn refuses(&self, hold: Hold) -> Option<CancelCause> {
+        if !self.has(CANCELLED | CLOSED | ENDING) {
+            return None;
+        }
+        self.refusal(&self.lock(), hold)
+    }
+
     /// Stores the waker of the region's host. False: the region is cancelled, nothing was stored.
     #[must_use]
     pub(crate) fn register_waker(&self, waker: &Waker) -> bool {
@@ -368,7 +423,7 @@ impl Node {
         };
         inner.cause = Some(cause.clone());
         self.flags.set(CANCELLED);
-        let waker = if self.is_child() { None } else { inner.waker.take() };
+        let waker = if self.crewed || self.kind == NodeKind::Blocking { None } else { inner.waker.take() };
         Some(Marked { waker, first: true, cause, members, waiters })
     }
 
@@ -500,9 +555,9 @@ impl Node {
 
     /// Closes the group if nothing at all stands in it, the usual end. True: closed.
     #[must_use]
-    pub(crate) fn try_close_bare(&self) -> bool {
+    pub(crate) fn try_close_bare(&self, may_close: impl FnOnce() -> bool) -> bool {
         let inner = self.lock();
-        let bare = inner.members.as_ref().is_none_or(|members| members.slab.is_empty());
+        let bare = inner.members.as_ref().is_none_or(|members| members.slab.is_empty()) && may_close();
         if bare {
             self.flags.set(CLOSED);
         }
@@ -511,9 +566,9 @@ impl Node {
 
     /// Closes the group if no child is left (R6). True: closed; whoever comes now is born cancelled.
     #[must_use]
-    pub(crate) fn try_close(&self) -> bool {
+    pub(crate) fn try_close(&self, may_close: impl FnOnce() -> bool) -> bool {
         let inner = self.lock();
-        let empty = inner.members.as_ref().is_none_or(|members| members.live() == 0);
+        let empty = inner.members.as_ref().is_none_or(|members| members.live() == 0) && may_close();
         if empty {
             self.flags.set(CLOSED);
         }
@@ -530,7 +585,7 @@ impl Node {
         self.lock().place.as_ref().map(|place| Arc::clone(&place.parent))
     }
 
-    pub(super) fn stands_under(&self, region: &Node) -> bool {
+    pub(crate) fn stands_under(&self, region: &Node) -> bool {
         self.lock().place.as_ref().is_some_and(|place| std::ptr::eq(place.parent.node(), region))
     }
 
@@ -561,6 +616,28 @@ impl Node {
         drop(inner);
         link.place = Some(Place { parent: this, slot, mark });
         Ok(owed)
+    }
+
+    /// Enters a child in the books that has been let in before ([`hosted_child`](Self::hosted_child)), whatever has
+    /// become of the group since; says the cause if that is cancelled. `recorded`: there is to be a record of it.
+    pub(crate) fn enter_late(
+        this: &NodeRef,
+        child: &NodeRef,
+        hold: Hold,
+        spawned_at: Instant,
+        recorded: bool,
+    ) -> Option<CancelCause> {
+        let mut link = child.node().lock();
+        let mut inner = this.node().lock();
+        child.node().flags.clear(UNENTERED);
+        let members = inner.members();
+        let slot = members.slab.vacant_key();
+        let mark = members.tally().spawned_before(spawned_at, slot, recorded);
+        let slot = this.node().insert(&mut inner, Arc::clone(child), hold);
+        let cause = inner.cause.clone();
+        drop(inner);
+        link.place = Some(Place { parent: Arc::clone(this), slot, mark });
+        cause
     }
 
     /// Puts `child` under this node whatever its state; says the cause if it is cancelled.

@@ -69,9 +69,9 @@ pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
         if let Some(waker) = marked.waker.take() {
             wake(waker);
         }
-        node.on_cancel();
+        node.on_cancel(&node);
         // After that: one that has not started may have been ended by it.
-        if node.node().kind() == NodeKind::Task {
+        if node.node().is_crewed() {
             Arc::clone(&node).wake();
         }
         tell(node.node(), &marked.cause);
@@ -89,9 +89,9 @@ pub(crate) fn cancel(root: &NodeRef, cause: CancelCause) {
 
 /// Wakes whoever polls a region, for it to look at something that has changed.
 pub(crate) fn wake_host(region: &NodeRef) {
-    match region.node().kind() {
-        NodeKind::Task => Arc::clone(region).wake(),
-        _ => region.node().wake_host(),
+    match region.node().is_crewed() {
+        true => Arc::clone(region).wake(),
+        false => region.node().wake_host(),
     }
 }
 
@@ -128,8 +128,10 @@ pub(crate) fn drop_subtree(root: &NodeRef, cause: CancelCause, mode: DropMode) {
         if mode == DropMode::Forced {
             node.node().set_forced();
         }
+        if marked.first || mode == DropMode::Forced {
+            node.on_cancel(&node);
+        }
         if marked.first {
-            node.on_cancel();
             tell(node.node(), &marked.cause);
         }
         pending.extend(below(&node, marked));

@@ -13,7 +13,9 @@
 //! 3. The host is woken last: who polls because of that wake-up finds the entry.
 //! 4. Who polls a frozen region above is woken directly too: the host may be a combinator that has passed an
 //!    earlier wake-up on, was not polled, for the region was frozen, and says nothing again.
-//! 5. A shield that stays `WOKEN` although its frozen region was polled may stand in no await of it any more: a
+//! 5. A group that polls its children itself is noted and polled in the same way once it is cancelled, and where it
+//!    says *shield* here such a group is meant too.
+//! 6. A shield that stays `WOKEN` although its frozen region was polled may stand in no await of it any more: a
 //!    `select!` has gone on without it. After many more polls (a combinator with a budget may need them) it is
 //!    waited for no longer.
 //! 6. A child that has ended lists nobody: a shield keeps the waker of its host, which keeps the child.
@@ -23,7 +25,7 @@ use std::task::{Wake, Waker};
 
 use super::NodeKind;
 use super::flags::{SHIELD_TRIES, WOKEN, WOKEN_BELOW};
-use super::member::{Member, NodeRef};
+use super::member::{Member, NodeRef, wake};
 use super::node::Node;
 use super::propagate::wake_host;
 use crate::sync::Arc;
@@ -48,10 +50,24 @@ impl Wake for ShieldWaker {
     fn wake_by_ref(self: &Arc<Self>) {
         let frozen = self.shield.upgrade().map_or_else(Vec::new, |shield| note(&shield));
         self.host.wake_by_ref();
-        for region in frozen {
-            wake_host(&region);
-        }
+        wake_hosts(frozen);
     }
+}
+
+fn wake_hosts(frozen: Vec<NodeRef>) {
+    for region in frozen {
+        wake_host(&region);
+    }
+}
+
+/// Something that a cancelled group polls itself was woken: it gets its poll as a shield does. `host`: whoever polled
+/// the group last.
+pub(crate) fn wake_through(group: &NodeRef, host: Option<Waker>) {
+    let frozen = note(group);
+    if let Some(host) = host {
+        wake(host);
+    }
+    wake_hosts(frozen);
 }
 
 /// Notes that a shield was woken, as far up as the task that polls it. Returns the frozen regions on the way.
@@ -176,6 +192,11 @@ fn give_up(shield: &Node) -> bool {
         ),
     );
     false
+}
+
+/// Whether somebody may still poll the children of a group: false of one that polls them itself and is not polled.
+pub(super) fn is_served(group: &Node) -> bool {
+    !group.is_hosted() || group.flags().tries_left(SHIELD_TRIES)
 }
 
 /// Whether a shield still has to be waited for.

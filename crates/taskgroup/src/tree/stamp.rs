@@ -35,13 +35,13 @@ std::thread_local! {
 
 /// A poll begins or ends on this thread.
 #[inline]
-pub(super) fn forget() {
+pub(crate) fn forget() {
     KEPT.with(|kept| kept.left.set(0));
 }
 
 /// About now: the time of this turn.
 #[inline]
-pub(super) fn stamp() -> Instant {
+pub(crate) fn stamp() -> Instant {
     let shared = KEPT.with(|kept| {
         let left = kept.left.get().checked_sub(1)?;
         let outside = kept.outside.get();

@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use super::member::NodeRef;
 use super::node::Inner;
 use super::stamp::stamp;
-use super::{CancelCause, CancelEnd, ChildEnd, ChildRecord, Id, Node, NodeKind};
+use super::{CancelCause, CancelEnd, ChildEnd, ChildRecord, Id, Node, NodeInfo, NodeKind};
 
 /// Of how many children a group keeps a record if it is not told otherwise.
-const RECORDS_DEFAULT: usize = 32;
+pub(crate) const RECORDS_DEFAULT: usize = 32;
 /// Room for so many records is made at the first spawn.
 const FIRST_ROOM: usize = 10;
 /// Of how many more there may be a record because they needed force.
@@ -162,6 +162,18 @@ impl Tally {
         Mark(times.tenths)
     }
 
+    /// A child enters the books some time after it was spawned; whether there is to be a record of it was decided
+    /// then.
+    pub(super) fn spawned_before(&mut self, at: Instant, slot: usize, recorded: bool) -> Mark {
+        self.counts.spawned += 1;
+        let times = self.times.get_or_insert_with(|| Times::begin(at));
+        times.advance(at);
+        match recorded && self.first.len() < self.records_max {
+            true => self.reserve_record(at, slot),
+            false => Mark(times.tenths_at(at)),
+        }
+    }
+
     fn reserve_record(&mut self, at: Instant, slot: usize) -> Mark {
         let number = self.first.len();
         if number == self.first.capacity() {
@@ -253,6 +265,12 @@ impl Tally {
     }
 }
 
+/// What is kept of a child that returned `Ok` in its first poll, without ever having stood in the books.
+pub(crate) struct Brief {
+    pub(crate) who: NodeInfo,
+    pub(crate) at: Instant,
+}
+
 /// What a group knows of its children.
 #[derive(Default)]
 pub(crate) struct Account {
@@ -273,6 +291,29 @@ impl Node {
     pub(crate) fn count_born_cancelled(&self, child: &Node, cause: &CancelCause) {
         let at = stamp();
         self.lock().members().tally().born_cancelled(child, at, cause);
+    }
+
+    /// Children of this group returned `Ok` in their first polls, without ever having stood in the books. Takes the
+    /// records of those that have one.
+    pub(crate) fn count_brief(&self, completed: usize, briefs: &mut Vec<Brief>) {
+        let mut inner = self.lock();
+        let tally = inner.members().tally();
+        tally.counts.spawned += completed;
+        tally.counts.completed += completed;
+        for Brief { who, at } in briefs.drain(..) {
+            tally.times.get_or_insert_with(|| Times::begin(at)).advance(at);
+            let (spawned_at, ended_at, end) = (at, Some(at), Some(ChildEnd::Completed));
+            let (waited, forced, cause) = (false, false, None);
+            tally.first.push(Slot::Ended(ChildRecord {
+                who,
+                spawned_at,
+                ended_at,
+                end,
+                waited,
+                forced,
+                cause,
+            }));
+        }
     }
 
     pub(crate) fn account(&self) -> Account {

@@ -47,7 +47,7 @@ pub(crate) fn turn<T>(
     loop {
         let mut deliverable = None;
         if !running && node.is_cut() {
-            if node.flags().which(SHIELDED) != 0 && node.kind() != NodeKind::Task {
+            if node.flags().which(SHIELDED) != 0 && !node.is_crewed() {
                 // Before the look: who wakes a shield sets the flags first, and looks for this second.
                 node.store_waker(cx.waker());
             }
@@ -78,6 +78,8 @@ pub(crate) fn turn<T>(
         }
         if node.kind() == NodeKind::Task {
             node.set_waited();
+        }
+        if node.is_crewed() {
             if !node.is_cut() {
                 return Turn::Pending(None);
             }

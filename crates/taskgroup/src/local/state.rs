@@ -1,0 +1,108 @@
+//! The state word of a local child.
+//!
+//! Every transition is a method; each returns what its caller now owes. The host writes all bits but `UNWANTED` and
+//! `WAITED`, which the handle writes. Where host and handle are on one thread, plain loads and stores do.
+
+use std::marker::PhantomData;
+
+use super::kind::Host;
+use crate::sync::{AtomicU32, Ordering};
+use crate::tree::Activity;
+
+/// Has been polled at least once.
+const STARTED: u32 = 1;
+/// It is being polled, or is on its way to its end.
+const POLLED: u32 = 1 << 1;
+/// The handle has been dropped: whoever finishes the child drops the value too.
+const UNWANTED: u32 = 1 << 2;
+/// The outcome is stored: from now on it is the handle's, also to drop.
+const SETTLED: u32 = 1 << 3;
+/// Somebody waits for `DONE`.
+const WAITED: u32 = 1 << 4;
+/// The future has been dropped and the outcome stored. Final.
+const DONE: u32 = 1 << 5;
+
+pub(super) struct State<H> {
+    word: AtomicU32,
+    host: PhantomData<fn() -> H>,
+}
+
+impl<H: Host> State<H> {
+    pub(super) fn new() -> Self {
+        Self { word: AtomicU32::new(0), host: PhantomData }
+    }
+
+    #[inline]
+    fn set(&self, bits: u32) -> u32 {
+        if H::SHARED {
+            // Release: a handle that sees SETTLED or DONE sees the outcome. Acquire: the waker of a handle that has set
+            // WAITED is seen by who looks for it.
+            return self.word.fetch_or(bits, Ordering::AcqRel);
+        }
+        let before = self.word.load(Ordering::Relaxed);
+        // Release: the tree may ask from another thread whether it has ended.
+        self.word.store(before | bits, Ordering::Release);
+        before
+    }
+
+    /// It is polled. True: for the first time.
+    #[inline]
+    pub(super) fn begin_poll(&self) -> bool {
+        self.set(STARTED | POLLED) & STARTED == 0
+    }
+
+    /// It waits.
+    pub(super) fn end_poll(&self) {
+        if H::SHARED {
+            self.word.fetch_and(!POLLED, Ordering::Relaxed);
+        } else {
+            self.word.store(self.word.load(Ordering::Relaxed) & !POLLED, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn has_started(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & STARTED != 0
+    }
+
+    /// The stage holds the outcome. True: no handle is left, the caller drops the value.
+    #[inline]
+    #[must_use]
+    pub(super) fn settle(&self) -> bool {
+        self.set(SETTLED) & UNWANTED != 0
+    }
+
+    /// It has ended. True: somebody waits and must be woken.
+    #[inline]
+    #[must_use]
+    pub(super) fn finish(&self) -> bool {
+        self.set(DONE) & WAITED != 0
+    }
+
+    /// The handle is being dropped. True: the outcome is stored, so the value is the handle's to drop.
+    #[inline]
+    #[must_use]
+    pub(super) fn renounce(&self) -> bool {
+        self.set(UNWANTED) & SETTLED != 0
+    }
+
+    /// Announces a waiter that has registered. True: it has ended already, nobody will wake the waiter.
+    #[must_use]
+    pub(super) fn announce_waiter(&self) -> bool {
+        self.set(WAITED) & DONE != 0
+    }
+
+    #[inline]
+    pub(super) fn is_done(&self) -> bool {
+        self.word.load(Ordering::Acquire) & DONE != 0
+    }
+
+    /// For whoever looks on: it may have changed when the answer is there.
+    pub(super) fn activity(&self) -> Activity {
+        let word = self.word.load(Ordering::Acquire);
+        match (word & DONE != 0, word & POLLED != 0) {
+            (true, _) => Activity::Ended,
+            (false, true) => Activity::Polled,
+            (false, false) => Activity::Idle,
+        }
+    }
+}

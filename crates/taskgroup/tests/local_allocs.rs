@@ -1,0 +1,61 @@
+//! How many allocations a child of a local group costs. A program of its own, for it counts all of them.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use taskgroup::LocalGroup;
+use tokio::task::yield_now;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: it is the system's, with a count.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller says.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as the caller says.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+async fn allocations(children: usize, waits: bool) -> usize {
+    let before = COUNT.get();
+    let sum = Cell::new(0);
+    let group: LocalGroup = LocalGroup::new();
+    for _ in 0..children {
+        let sum = &sum;
+        group.spawn(async move {
+            if waits {
+                yield_now().await;
+            }
+            sum.set(sum.get() + 1);
+            Ok(())
+        });
+    }
+    group.join().await.unwrap();
+    assert_eq!(sum.get(), children);
+    COUNT.get() - before
+}
+
+#[tokio::test]
+async fn one_allocation_a_child() {
+    for waits in [false, true] {
+        // The runtime's and the thread's own, once.
+        allocations(2_000, waits).await;
+        let (few, many) = (allocations(1_000, waits).await, allocations(2_000, waits).await);
+        // Lists that grow by doubling grow once or twice more.
+        let more = many - few;
+        assert!((1_000..=1_003).contains(&more), "{more} allocations for 1,000 children more");
+    }
+}
