@@ -8,6 +8,7 @@ mod nested_cancel;
 pub(crate) mod process;
 mod sleepers;
 mod spawn_join;
+mod stream;
 mod timeout;
 mod token_check;
 
@@ -28,11 +29,12 @@ pub(crate) enum Work {
     Timeout,
     TokenCheck,
     NestedCancel,
+    Stream,
     Process,
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::SpawnJoin,
         Self::FirstFailure,
         Self::CancelAll,
@@ -41,6 +43,7 @@ impl Work {
         Self::Timeout,
         Self::TokenCheck,
         Self::NestedCancel,
+        Self::Stream,
         Self::Process,
     ];
 
@@ -54,6 +57,7 @@ impl Work {
             Self::Timeout => "timeout",
             Self::TokenCheck => "token_check",
             Self::NestedCancel => "nested_cancel",
+            Self::Stream => "stream",
             Self::Process => "process",
         }
     }
@@ -64,6 +68,7 @@ impl Work {
 
     pub(crate) fn section(self) -> Section {
         match self {
+            Self::Stream => Section::Bulk,
             Self::Process => Section::Processes,
             _ => Section::Tasks,
         }
@@ -104,6 +109,7 @@ impl Work {
             Self::NestedCancel => {
                 vec![one(100, "a tenth", time, Target::Ratio(1.5), nested_cancel::a_tenth)]
             }
+            Self::Stream => vec![one(10_000, "joinset", time, Target::None, stream::joinset)],
             Self::Process => process::comparisons()?,
         })
     }
@@ -133,6 +139,7 @@ impl Comparison {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
     Tasks,
+    Bulk,
     Processes,
 }
 
@@ -140,6 +147,7 @@ impl Section {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Tasks => "Tasks",
+            Self::Bulk => "Many items",
             Self::Processes => "Whole processes",
         }
     }

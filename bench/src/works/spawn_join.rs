@@ -25,7 +25,7 @@ pub(super) fn handles(plan: &Plan, threads: usize, n: usize) -> Figures {
     compare(plan, threads, Repeat::Fill, ours, peer)
 }
 
-async fn repeated<F: Future<Output = ()>>(repetitions: usize, work: impl Fn() -> F) -> f64 {
+pub(super) async fn repeated<F: Future<Output = ()>>(repetitions: usize, work: impl Fn() -> F) -> f64 {
     let begin = Instant::now();
     for _ in 0..repetitions {
         work().await;
