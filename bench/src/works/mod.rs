@@ -3,6 +3,7 @@
 mod allocs;
 mod cancel_all;
 mod first_failure;
+mod limit;
 mod memory;
 mod nested_cancel;
 pub(crate) mod process;
@@ -18,6 +19,9 @@ use crate::row::{Row, Target, Unit};
 /// How many children sleep while the works about stopping them are measured.
 const SLEEPERS: usize = 10_000;
 
+/// How many run at once, at most, in the works that are about limits.
+const LIMIT: usize = 256;
+
 /// One of the works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
@@ -29,12 +33,13 @@ pub(crate) enum Work {
     Timeout,
     TokenCheck,
     NestedCancel,
+    Limit,
     Stream,
     Process,
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::SpawnJoin,
         Self::FirstFailure,
         Self::CancelAll,
@@ -43,6 +48,7 @@ impl Work {
         Self::Timeout,
         Self::TokenCheck,
         Self::NestedCancel,
+        Self::Limit,
         Self::Stream,
         Self::Process,
     ];
@@ -57,6 +63,7 @@ impl Work {
             Self::Timeout => "timeout",
             Self::TokenCheck => "token_check",
             Self::NestedCancel => "nested_cancel",
+            Self::Limit => "limit",
             Self::Stream => "stream",
             Self::Process => "process",
         }
@@ -68,7 +75,7 @@ impl Work {
 
     pub(crate) fn section(self) -> Section {
         match self {
-            Self::Stream => Section::Bulk,
+            Self::Limit | Self::Stream => Section::Bulk,
             Self::Process => Section::Processes,
             _ => Section::Tasks,
         }
@@ -108,6 +115,9 @@ impl Work {
             // For each node. A quadratic walk would show as a ratio of about ten.
             Self::NestedCancel => {
                 vec![one(100, "a tenth", time, Target::Ratio(1.5), nested_cancel::a_tenth)]
+            }
+            Self::Limit => {
+                vec![one(10_000, "semaphore_in_task", time, Target::None, limit::semaphore_in_task)]
             }
             Self::Stream => vec![one(10_000, "joinset", time, Target::None, stream::joinset)],
             Self::Process => process::comparisons()?,
