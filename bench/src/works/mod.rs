@@ -4,17 +4,20 @@ mod allocs;
 mod cancel_all;
 mod first_failure;
 mod limit;
+mod map;
 mod memory;
 mod nested_cancel;
 pub(crate) mod process;
 mod sleepers;
 mod spawn_join;
+mod spin;
 mod stream;
 mod timeout;
 mod token_check;
 
 use crate::measure::{Figures, Plan};
 use crate::row::{Row, Target, Unit};
+use map::{LONG, SHORT};
 
 /// How many children sleep while the works about stopping them are measured.
 const SLEEPERS: usize = 10_000;
@@ -33,13 +36,15 @@ pub(crate) enum Work {
     Timeout,
     TokenCheck,
     NestedCancel,
+    Map,
+    MapLong,
     Limit,
     Stream,
     Process,
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::SpawnJoin,
         Self::FirstFailure,
         Self::CancelAll,
@@ -48,6 +53,8 @@ impl Work {
         Self::Timeout,
         Self::TokenCheck,
         Self::NestedCancel,
+        Self::Map,
+        Self::MapLong,
         Self::Limit,
         Self::Stream,
         Self::Process,
@@ -63,6 +70,8 @@ impl Work {
             Self::Timeout => "timeout",
             Self::TokenCheck => "token_check",
             Self::NestedCancel => "nested_cancel",
+            Self::Map => "map",
+            Self::MapLong => "map_10us",
             Self::Limit => "limit",
             Self::Stream => "stream",
             Self::Process => "process",
@@ -75,7 +84,7 @@ impl Work {
 
     pub(crate) fn section(self) -> Section {
         match self {
-            Self::Limit | Self::Stream => Section::Bulk,
+            Self::Map | Self::MapLong | Self::Limit | Self::Stream => Section::Bulk,
             Self::Process => Section::Processes,
             _ => Section::Tasks,
         }
@@ -115,6 +124,22 @@ impl Work {
             // For each node. A quadratic walk would show as a ratio of about ten.
             Self::NestedCancel => {
                 vec![one(100, "a tenth", time, Target::Ratio(1.5), nested_cancel::a_tenth)]
+            }
+            Self::Map => {
+                let n = 100_000;
+                vec![
+                    one(n, "joinset_semaphore", time, Target::Ratio(0.20), map::joinset_semaphore::<SHORT>),
+                    one(n, "buffer_unordered", time, Target::None, map::buffer_unordered::<SHORT>),
+                    one(n, "for_each_concurrent", time, Target::None, map::for_each_concurrent::<SHORT>),
+                ]
+            }
+            Self::MapLong => {
+                let n = 10_000;
+                vec![
+                    one(n, "joinset_semaphore", time, Target::None, map::joinset_semaphore::<LONG>),
+                    one(n, "buffer_unordered", time, Target::None, map::buffer_unordered::<LONG>),
+                    one(n, "for_each_concurrent", time, Target::None, map::for_each_concurrent::<LONG>),
+                ]
             }
             Self::Limit => {
                 vec![one(10_000, "semaphore_in_task", time, Target::None, limit::semaphore_in_task)]
