@@ -14,6 +14,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::LocalSet;
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
@@ -57,26 +58,46 @@ where
     B: Fn(usize) -> FB,
     FB: Future<Output = f64> + Send + 'static,
 {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_time()
-        .build()
-        .expect("the operating system gives us threads");
+    let runtime = runtime(threads);
+    repeated(plan, repeat, |n| turn(&runtime, ours(n)), |n| turn(&runtime, peer(n)))
+}
+
+/// As [`compare`], for sides that stay on one thread: each is driven from a task of a `LocalSet`. The workers
+/// have nothing to do; what they cost shows.
+pub(crate) fn compare_local<A, FA, B, FB>(plan: &Plan, threads: usize, ours: A, peer: B) -> Figures
+where
+    A: Fn(usize) -> FA,
+    FA: Future<Output = f64> + 'static,
+    B: Fn(usize) -> FB,
+    FB: Future<Output = f64> + 'static,
+{
+    let runtime = runtime(threads);
+    let repeat = Repeat::Fill;
+    repeated(plan, repeat, |n| local_turn(&runtime, ours(n)), |n| local_turn(&runtime, peer(n)))
+}
+
+fn runtime(threads: usize) -> Runtime {
+    let runtime = Builder::new_multi_thread().worker_threads(threads).enable_time().build();
+    runtime.expect("the operating system gives us threads")
+}
+
+fn repeated(
+    plan: &Plan,
+    repeat: Repeat,
+    ours: impl Fn(usize) -> f64,
+    peer: impl Fn(usize) -> f64,
+) -> Figures {
     let repetitions = match repeat {
         Repeat::Once => {
             // The warm-up.
-            turn(&runtime, ours(1));
-            turn(&runtime, peer(1));
+            ours(1);
+            peer(1);
             1
         }
-        Repeat::Fill => enough(plan, |n| turn(&runtime, ours(n)).min(turn(&runtime, peer(n)))),
+        Repeat::Fill => enough(plan, |n| ours(n).min(peer(n))),
     };
     let each = |figure: f64| figure / repetitions as f64;
-    in_turn(
-        plan.rounds,
-        || each(turn(&runtime, ours(repetitions))),
-        || each(turn(&runtime, peer(repetitions))),
-    )
+    in_turn(plan.rounds, || each(ours(repetitions)), || each(peer(repetitions)))
 }
 
 /// As [`compare`], for whole processes: each side gives the nanoseconds of one run.
@@ -133,6 +154,12 @@ fn turn(runtime: &Runtime, side: impl Future<Output = f64> + Send + 'static) -> 
         figure
     });
     runtime.block_on(driver).expect("no side panics")
+}
+
+fn local_turn(runtime: &Runtime, side: impl Future<Output = f64> + 'static) -> f64 {
+    let local = LocalSet::new();
+    let driver = local.spawn_local(side);
+    local.block_on(runtime, driver).expect("no side panics")
 }
 
 pub(crate) fn nanoseconds(time: Duration) -> f64 {

@@ -4,6 +4,7 @@ mod allocs;
 mod cancel_all;
 mod first_failure;
 mod limit;
+mod local_spawn_join;
 mod map;
 mod memory;
 mod nested_cancel;
@@ -36,6 +37,7 @@ pub(crate) enum Work {
     Timeout,
     TokenCheck,
     NestedCancel,
+    LocalSpawnJoin,
     Map,
     MapLong,
     Limit,
@@ -44,7 +46,7 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::SpawnJoin,
         Self::FirstFailure,
         Self::CancelAll,
@@ -53,6 +55,7 @@ impl Work {
         Self::Timeout,
         Self::TokenCheck,
         Self::NestedCancel,
+        Self::LocalSpawnJoin,
         Self::Map,
         Self::MapLong,
         Self::Limit,
@@ -70,6 +73,7 @@ impl Work {
             Self::Timeout => "timeout",
             Self::TokenCheck => "token_check",
             Self::NestedCancel => "nested_cancel",
+            Self::LocalSpawnJoin => "local_spawn_join",
             Self::Map => "map",
             Self::MapLong => "map_10us",
             Self::Limit => "limit",
@@ -84,6 +88,7 @@ impl Work {
 
     pub(crate) fn section(self) -> Section {
         match self {
+            Self::LocalSpawnJoin => Section::Local,
             Self::Map | Self::MapLong | Self::Limit | Self::Stream => Section::Bulk,
             Self::Process => Section::Processes,
             _ => Section::Tasks,
@@ -125,6 +130,24 @@ impl Work {
             Self::NestedCancel => {
                 vec![one(100, "a tenth", time, Target::Ratio(1.5), nested_cancel::a_tenth)]
             }
+            Self::LocalSpawnJoin => [10, 100, 10_000]
+                .into_iter()
+                .flat_map(|n| {
+                    let target = Target::Ratio(0.75);
+                    [
+                        one(
+                            n,
+                            "futures_unordered",
+                            time,
+                            target,
+                            local_spawn_join::futures_unordered as Measure,
+                        ),
+                        one(n, "futures_buffered", time, Target::None, local_spawn_join::futures_buffered),
+                        one(n, "future_group", time, Target::None, local_spawn_join::future_group),
+                        one(n, "moro_local", time, Target::None, local_spawn_join::moro_local),
+                    ]
+                })
+                .collect(),
             Self::Map => {
                 let n = 100_000;
                 vec![
@@ -174,6 +197,7 @@ impl Comparison {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
     Tasks,
+    Local,
     Bulk,
     Processes,
 }
@@ -182,6 +206,7 @@ impl Section {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Tasks => "Tasks",
+            Self::Local => "Local children",
             Self::Bulk => "Many items",
             Self::Processes => "Whole processes",
         }
