@@ -1,0 +1,1 @@
+//! Operating-system processes as children of a task group.
