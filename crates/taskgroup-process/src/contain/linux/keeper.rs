@@ -1,0 +1,319 @@
+//! The keeper: a process between the program and one command, which answers for all descendants of that command.
+//!
+//! ```text
+//!   program ──▶ keeper ──▶ leader ──▶ its descendants
+//!      ▲  stream  │ child subreaper: who is orphaned below it becomes its child
+//!      └──────────┘
+//!
+//!              leader ends, others live         100 ms over: leaks told
+//!   running ─────────────────────────▶ lingering ─────────────▶ terminating ──grace over──▶ killing ──▶ empty
+//!      │ │ order Terminate, or the program is gone                   ▲                         ▲
+//!      │ └────────────────────────────────────────────────────────────┘                         │
+//!      └── order Kill ──────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Nobody but the keeper itself moves this state; it has one thread, and learns of everything from one `poll`: orders
+//! and the program's end from the stream, ends of children from a `signalfd`.
+//!
+//! # Invariants
+//!
+//! 1. As in [`proc`](super::proc): it never allocates, locks or panics. It ends in `_exit`.
+//! 2. All signals are blocked in it, and it is in a process group of its own: only SIGKILL and SIGSTOP reach it.
+//! 3. The leader is not reaped before nobody else is left: so its pid, which is its group's too, is its own until then.
+//! 4. It ends when it has no child, and so, as a subreaper, no descendant; or when those left belong to another
+//!    user and have been refused to it for [`REFUSED_LIMIT`].
+//! 5. The end of the stream is an order: SIGTERM, SIGKILL after at most [`ABANDONED_GRACE`]. This is how the promise
+//!    survives the program's SIGKILL.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use super::proc;
+use super::set::{Set, Walk};
+use super::sys::{self, Seen};
+use super::wire::{Notice, ORDER, Order, TEXT, Tally};
+
+/// How long descendants may live on after their leader before they count as leaked: the time in which the other end of a
+/// pipe notices, in milliseconds.
+const LINGER: u64 = 100;
+
+/// The longest grace when the program is gone, in milliseconds.
+const ABANDONED_GRACE: u64 = 500;
+
+/// How long it tries to kill processes that it may not kill, in milliseconds.
+const REFUSED_LIMIT: u64 = 2_000;
+
+/// The longest wait between two rounds of SIGKILL, in milliseconds.
+const KILL_PAUSE: u64 = 50;
+
+/// How many leaks are told one by one.
+const LEAKS_TOLD: u32 = 64;
+
+#[derive(Clone, Copy)]
+enum Phase {
+    Running,
+    Lingering {
+        until: u64,
+    },
+    /// `until` is `None` when the grace has no end.
+    Terminating {
+        until: Option<u64>,
+    },
+    Killing {
+        since: u64,
+        pause: u64,
+    },
+}
+
+pub(super) struct Keeper {
+    leader: i32,
+    stream: OwnedFd,
+    signals: OwnedFd,
+    set: Set,
+    phase: Phase,
+    /// The wait status of the leader when it has ended.
+    ended: Option<i32>,
+    /// Its pid, and its group's, may be somebody else's by now.
+    leader_is_reaped: bool,
+    /// For leaked processes, in milliseconds.
+    grace: u64,
+    program_is_gone: bool,
+    /// When it was told to suspend.
+    suspended: Option<u64>,
+    order: [u8; ORDER],
+    order_len: usize,
+    tally: Tally,
+}
+
+impl Keeper {
+    pub(super) fn new(leader: i32, stream: OwnedFd, signals: OwnedFd, grace: u64) -> Self {
+        Self {
+            leader,
+            stream,
+            signals,
+            set: Set::new(sys::getpid()),
+            phase: Phase::Running,
+            ended: None,
+            leader_is_reaped: false,
+            grace,
+            program_is_gone: false,
+            suspended: None,
+            order: [0; ORDER],
+            order_len: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Until the set is empty.
+    pub(super) fn run(mut self) -> ! {
+        self.tell(Notice::Started { pid: self.leader as u32 }, &[]);
+        loop {
+            self.look_at_leader();
+            if self.is_empty() {
+                self.finish(0);
+            }
+            self.advance();
+            let (ordered, signalled) =
+                sys::wait_readable(self.stream_fd(), self.signals.as_raw_fd(), self.timeout());
+            if signalled {
+                let mut told = [0; 128];
+                while sys::read(self.signals.as_raw_fd(), &mut told).is_some_and(|read| read > 0) {}
+            }
+            if ordered {
+                self.read_order();
+            }
+        }
+    }
+
+    /// No descriptor at all once the program is gone: `poll` passes over it.
+    fn stream_fd(&self) -> RawFd {
+        if self.program_is_gone { -1 } else { self.stream.as_raw_fd() }
+    }
+
+    fn tell(&self, notice: Notice, text: &[u8]) {
+        if !self.program_is_gone {
+            sys::send(self.stream.as_raw_fd(), &notice.to_bytes(text));
+        }
+    }
+
+    fn look_at_leader(&mut self) {
+        if self.ended.is_some() {
+            return;
+        }
+        match sys::look_at(self.leader) {
+            Seen::Ended { status } => {
+                self.ended = Some(status);
+                self.tally.status = status;
+                self.tell(Notice::LeaderEnded { status }, &[]);
+            }
+            Seen::Stopped { signal } => self.tell(Notice::Stopped { signal }, &[]),
+            Seen::Nothing => {}
+            // Somebody else has reaped it, which only a debugger could.
+            Seen::NoChild => self.ended = Some(self.tally.status),
+        }
+    }
+
+    /// Reaps who has ended. The leader goes last (invariant 3), and then the kernel itself says that nobody is left.
+    fn is_empty(&mut self) -> bool {
+        let others = self.set.reap_all_but(self.leader);
+        if self.ended.is_none() || others {
+            return false;
+        }
+        let _ = sys::reap(self.leader);
+        self.leader_is_reaped = true;
+        !sys::has_children()
+    }
+
+    /// Moves on to what the time, or the leader's end, has made due.
+    fn advance(&mut self) {
+        if self.suspended.is_some() {
+            return;
+        }
+        let now = sys::now();
+        match self.phase {
+            Phase::Running if self.ended.is_some() => self.phase = Phase::Lingering { until: now + LINGER },
+            Phase::Lingering { until } if now >= until => {
+                self.tell_leaks();
+                self.terminate(self.grace);
+            }
+            Phase::Terminating { until: Some(until) } if now >= until => self.kill(),
+            Phase::Killing { .. } => self.kill_again(now),
+            _ => {}
+        }
+    }
+
+    /// Until when nothing is due, in milliseconds from now.
+    fn timeout(&self) -> Option<u64> {
+        if self.suspended.is_some() {
+            return None;
+        }
+        match self.phase {
+            Phase::Running => None,
+            Phase::Lingering { until } | Phase::Terminating { until: Some(until) } => {
+                Some(until.saturating_sub(sys::now()))
+            }
+            Phase::Terminating { until: None } => None,
+            Phase::Killing { pause, .. } => Some(pause),
+        }
+    }
+
+    fn read_order(&mut self) {
+        let Some(rest) = self.order.get_mut(self.order_len..) else { return };
+        match sys::read(self.stream.as_raw_fd(), rest) {
+            Some(read) if read > 0 => self.order_len += read,
+            None if matches!(sys::errno(), libc::EINTR | libc::EAGAIN) => return,
+            _ => {
+                self.program_is_gone = true;
+                self.resume();
+                return self.terminate(self.grace.min(ABANDONED_GRACE));
+            }
+        }
+        if self.order_len == ORDER {
+            self.order_len = 0;
+            match Order::from_bytes(&self.order) {
+                Some(Order::Terminate { grace }) => self.terminate(grace),
+                Some(Order::Kill) => self.kill(),
+                Some(Order::Suspend) => self.suspend(),
+                Some(Order::Resume) => self.resume(),
+                None => {}
+            }
+        }
+    }
+
+    /// SIGTERM, once; a second call can only bring the end nearer.
+    fn terminate(&mut self, grace: u64) {
+        let until = (grace != u64::MAX).then(|| sys::now().saturating_add(grace));
+        match self.phase {
+            Phase::Running | Phase::Lingering { .. } => {
+                let walk = self.set.signal(libc::SIGTERM, true);
+                // Who is stopped takes no signal before it goes on.
+                self.set.signal(libc::SIGCONT, true);
+                self.tally.terminated = walk.signalled;
+                self.phase = Phase::Terminating { until };
+            }
+            Phase::Terminating { until: before } => {
+                let nearer = match (before, until) {
+                    (Some(before), Some(until)) => Some(before.min(until)),
+                    (before, until) => before.or(until),
+                };
+                self.phase = Phase::Terminating { until: nearer };
+            }
+            Phase::Killing { .. } => {}
+        }
+    }
+
+    fn kill(&mut self) {
+        if !matches!(self.phase, Phase::Killing { .. }) {
+            self.suspended = None;
+            let now = sys::now();
+            self.phase = Phase::Killing { since: now, pause: 1 };
+            self.tally.killed = self.kill_round().signalled;
+        }
+    }
+
+    /// The group of the leader falls as one, which no fork escapes; then those who wait for nobody; then all others.
+    fn kill_round(&mut self) -> Walk {
+        if !self.leader_is_reaped {
+            let _ = sys::kill(-self.leader, libc::SIGKILL);
+        }
+        let walk = self.set.signal(libc::SIGKILL, false);
+        self.set.kill_children();
+        walk
+    }
+
+    /// Another round: there is somebody left whom the last one missed, or who has not ended yet.
+    fn kill_again(&mut self, now: u64) {
+        let Phase::Killing { since, pause } = self.phase else { return };
+        let walk = self.kill_round();
+        let waited = now.saturating_sub(since);
+        if walk.refused > 0 && walk.signalled == 0 && waited >= REFUSED_LIMIT {
+            self.look_at_leader();
+            self.finish(walk.refused);
+        }
+        self.phase = Phase::Killing { since, pause: (pause * 2).min(KILL_PAUSE) };
+    }
+
+    fn suspend(&mut self) {
+        if self.suspended.is_none() {
+            self.suspended = Some(sys::now());
+            self.set.signal(libc::SIGTSTP, true);
+        }
+    }
+
+    /// Timers go on where they stood.
+    fn resume(&mut self) {
+        let Some(since) = self.suspended.take() else { return };
+        let passed = sys::now().saturating_sub(since);
+        match &mut self.phase {
+            Phase::Lingering { until } | Phase::Terminating { until: Some(until) } => {
+                *until = until.saturating_add(passed)
+            }
+            _ => {}
+        }
+        self.set.signal(libc::SIGCONT, true);
+    }
+
+    fn tell_leaks(&mut self) {
+        let Self { set, stream, program_is_gone, .. } = self;
+        if *program_is_gone {
+            return;
+        }
+        let mut told = 0;
+        set.for_each(&mut |pid| {
+            told += 1;
+            if told <= LEAKS_TOLD {
+                let mut line = [0; TEXT];
+                let len = proc::command_line(pid, &mut line);
+                let notice = Notice::Leaked { pid: pid as u32 }.to_bytes(line.get(..len).unwrap_or(&[]));
+                sys::send(stream.as_raw_fd(), &notice);
+            }
+        });
+    }
+
+    /// Says that the set is empty, but for so many, and ends.
+    fn finish(&mut self, survivors: u32) -> ! {
+        let (user, system, max_rss) = sys::usage_of_children();
+        let tally = Tally { user, system, max_rss, survivors, ..self.tally };
+        self.tell(Notice::Empty(tally), &[]);
+        sys::exit(0)
+    }
+}

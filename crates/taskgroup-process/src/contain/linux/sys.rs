@@ -1,0 +1,334 @@
+//! The system calls, each behind a safe function. All unsafe code that is not the making of processes
+//! ([`launch`](super::launch), [`exec`](super::exec)) is here.
+//!
+//! # Invariants
+//!
+//! 1. As in [`proc`](super::proc): nothing allocates, takes a lock or panics.
+//! 2. Paths end in NUL: each function that takes one refuses others.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// The number of the last error.
+pub(super) fn errno() -> i32 {
+    // SAFETY: `__errno_location` gives the address of this thread's own error number, always valid.
+    unsafe { *libc::__errno_location() }
+}
+
+pub(super) fn getpid() -> i32 {
+    // SAFETY: has no preconditions.
+    unsafe { libc::getpid() }
+}
+
+/// A file, closed when dropped.
+pub(super) struct File(OwnedFd);
+
+impl File {
+    /// Opens it for reading, with these flags besides.
+    pub(super) fn open(path: &[u8], flags: i32) -> Option<Self> {
+        if path.last() != Some(&0) {
+            return None;
+        }
+        // SAFETY: the path ends in NUL (invariant 2).
+        let fd = unsafe { libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC | flags) };
+        // SAFETY: a descriptor just opened is ours alone.
+        (fd >= 0).then(|| Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// The number of bytes read; 0 at the end, `None` on an error.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> Option<usize> {
+        read(self.0.as_raw_fd(), buffer)
+    }
+}
+
+pub(super) fn read(fd: RawFd, buffer: &mut [u8]) -> Option<usize> {
+    // SAFETY: the buffer is writable for its length.
+    let read = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+    usize::try_from(read).ok()
+}
+
+/// The beginning of a file, as far as the buffer goes.
+pub(super) fn read_file(path: &[u8], buffer: &mut [u8]) -> Option<usize> {
+    let file = File::open(path, 0)?;
+    let mut len = 0;
+    loop {
+        let rest = buffer.get_mut(len..)?;
+        if rest.is_empty() {
+            return Some(len);
+        }
+        match file.read(rest)? {
+            0 => return Some(len),
+            read => len += read,
+        }
+    }
+}
+
+/// Calls `found` with the name of each entry of a folder.
+pub(super) fn for_each_entry(path: &[u8], found: &mut dyn FnMut(&[u8])) -> bool {
+    // Where a record has its length and its name, in `struct linux_dirent64`.
+    const LENGTH: usize = 16;
+    const NAME: usize = 19;
+    let Some(folder) = File::open(path, libc::O_DIRECTORY) else { return false };
+    let mut buffer = [0u8; 4096];
+    loop {
+        // SAFETY: the buffer is writable for its length.
+        let read = unsafe {
+            libc::syscall(libc::SYS_getdents64, folder.0.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
+        };
+        let Some(mut rest) = usize::try_from(read).ok().and_then(|read| buffer.get(..read)) else {
+            return false;
+        };
+        if rest.is_empty() {
+            return true;
+        }
+        while let (Some(&[low, high]), Some(names)) = (rest.get(LENGTH..LENGTH + 2), rest.get(NAME..)) {
+            let end = names.iter().position(|byte| *byte == 0).unwrap_or(0);
+            found(names.get(..end).unwrap_or(&[]));
+            let length = usize::from(u16::from_ne_bytes([low, high]));
+            match rest.get(length..) {
+                Some(next) if length > 0 => rest = next,
+                _ => break,
+            }
+        }
+    }
+}
+
+/// Signals a process. Only for children of this one that it has not reaped: no other's pid stays its own.
+pub(super) fn kill(pid: i32, signal: i32) -> Result<(), i32> {
+    // SAFETY: has no preconditions.
+    if unsafe { libc::kill(pid, signal) } == 0 { Ok(()) } else { Err(errno()) }
+}
+
+/// A handle on a process that stays that process's when the pid is used again; `Err` with the error's number.
+pub(super) fn pidfd_open(pid: i32) -> Result<OwnedFd, i32> {
+    // SAFETY: has no preconditions.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(errno());
+    }
+    // SAFETY: a descriptor just opened is ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+pub(super) fn pidfd_send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<(), i32> {
+    let nothing: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: without a `siginfo_t` the call takes numbers only.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, nothing, 0) };
+    if sent == 0 { Ok(()) } else { Err(errno()) }
+}
+
+/// What `waitid` saw of a child.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Seen {
+    /// Ended, with this wait status, and not reaped.
+    Ended {
+        status: i32,
+    },
+    Stopped {
+        signal: i32,
+    },
+    /// Nothing new.
+    Nothing,
+    /// There is no such child.
+    NoChild,
+}
+
+/// Looks at a child that it does not reap; a stop is told once.
+pub(super) fn look_at(pid: i32) -> Seen {
+    // SAFETY: zeroed is a valid `siginfo_t`.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let ended = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is writable.
+    if unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, ended) } != 0 {
+        return Seen::NoChild;
+    }
+    // SAFETY: `waitid` has filled in a child's fields, or left zeros.
+    let (who, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if who != 0 {
+        let status = match info.si_code {
+            libc::CLD_EXITED => (status & 0xff) << 8,
+            libc::CLD_DUMPED => status | 0x80,
+            _ => status,
+        };
+        return Seen::Ended { status };
+    }
+    // SAFETY: as above.
+    let stopped = unsafe {
+        libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, libc::WSTOPPED | libc::WNOHANG)
+    };
+    // SAFETY: as above.
+    let (who, signal) = unsafe { (info.si_pid(), info.si_status()) };
+    if stopped == 0 && who != 0 { Seen::Stopped { signal } } else { Seen::Nothing }
+}
+
+/// Reaps a child if it has ended: its wait status.
+pub(super) fn reap(pid: i32) -> Option<i32> {
+    let mut status = 0;
+    // SAFETY: `status` is writable.
+    let reaped = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
+    (reaped == pid).then_some(status)
+}
+
+/// Waits for a child that is about to end, and reaps it: its wait status, if nobody else has reaped it.
+pub(super) fn reap_blocking(pid: i32) -> Option<i32> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is writable.
+        let reaped = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        if reaped >= 0 || errno() != libc::EINTR {
+            return (reaped == pid).then_some(status);
+        }
+    }
+}
+
+/// Whether this process has any child, dead ones included.
+pub(super) fn has_children() -> bool {
+    // SAFETY: zeroed is a valid `siginfo_t`.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is writable.
+    let looked = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) };
+    looked == 0 || errno() != libc::ECHILD
+}
+
+/// Processor time of the children that were reaped, user and system in microseconds, and their largest resident set in KiB.
+pub(super) fn usage_of_children() -> (u64, u64, u64) {
+    // SAFETY: zeroed is a valid `rusage`.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is writable.
+    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) };
+    let micros = |time: libc::timeval| {
+        (time.tv_sec as u64).saturating_mul(1_000_000).saturating_add(time.tv_usec as u64)
+    };
+    (micros(usage.ru_utime), micros(usage.ru_stime), usage.ru_maxrss as u64)
+}
+
+/// Milliseconds since some moment; the clock does not jump.
+pub(super) fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is writable.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    (time.tv_sec as u64).saturating_mul(1_000).saturating_add(time.tv_nsec as u64 / 1_000_000)
+}
+
+/// Waits until one of the two can be read, at most so many milliseconds (`None`: for ever); says which can.
+pub(super) fn wait_readable(first: RawFd, second: RawFd, timeout: Option<u64>) -> (bool, bool) {
+    let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut fds = [entry(first), entry(second)];
+    let timeout = timeout.map_or(-1, |millis| i32::try_from(millis).unwrap_or(i32::MAX));
+    // SAFETY: two entries, writable.
+    let ready = unsafe { libc::poll(fds.as_mut_ptr(), 2, timeout) };
+    if ready <= 0 { (false, false) } else { (fds[0].revents != 0, fds[1].revents != 0) }
+}
+
+/// Sends what the other end has room for, or nothing.
+pub(super) fn send(socket: RawFd, bytes: &[u8]) {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the buffer is readable for its length.
+    unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), flags) };
+}
+
+/// A descriptor that can be read when a child has changed its state. SIGCHLD must be blocked.
+pub(super) fn child_signals() -> Option<OwnedFd> {
+    // SAFETY: zeroed is a valid set, the calls make it an empty one with SIGCHLD.
+    let fd = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    };
+    // SAFETY: a descriptor just opened is ours alone.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Blocks all signals in this thread; gives the mask from before.
+pub(super) fn block_signals() -> libc::sigset_t {
+    // SAFETY: zeroed is a valid set, and both are writable.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        before
+    }
+}
+
+/// Sets the mask of this thread.
+pub(super) fn restore_signals(mask: &libc::sigset_t) {
+    // SAFETY: the mask is a valid set.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
+}
+
+/// Makes this process the parent of every descendant of it that is orphaned.
+pub(super) fn become_subreaper() -> bool {
+    // SAFETY: this option takes numbers only.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0 }
+}
+
+/// Names this thread. The name ends in NUL.
+pub(super) fn set_name(name: &[u8]) {
+    if name.last() == Some(&0) {
+        // SAFETY: the name ends in NUL.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+    }
+}
+
+/// Puts this process into a process group of its own.
+pub(super) fn lead_own_group() {
+    // SAFETY: takes numbers only.
+    unsafe { libc::setpgid(0, 0) };
+}
+
+/// Makes the three standard streams `/dev/null`, and closes all other descriptors but these two.
+pub(super) fn close_all_but(first: RawFd, second: RawFd) {
+    // SAFETY: the keeper owns its table of descriptors alone, and uses none but these from here on.
+    unsafe {
+        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        for standard in 0..3 {
+            if standard != first && standard != second && null >= 0 {
+                libc::dup2(null, standard);
+            }
+        }
+        let (low, high) = (first.min(second).max(2), first.max(second).max(2));
+        close_range(3, low - 1);
+        close_range(low + 1, high - 1);
+        close_range(high + 1, i32::MAX);
+    }
+}
+
+/// Closes the descriptors `first..=last`.
+///
+/// # Safety
+///
+/// Nobody may use them afterwards.
+unsafe fn close_range(first: i32, last: i32) {
+    if first > last {
+        return;
+    }
+    // SAFETY: the caller's.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
+        return;
+    }
+    // SAFETY: zeroed is a valid `rlimit`, and it is writable.
+    let limit = unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur
+    };
+    let beyond = i32::try_from(limit).unwrap_or(i32::MAX).min(1 << 20);
+    for fd in first..=last.min(beyond) {
+        // SAFETY: the caller's.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Changes to the root folder, so that no other is kept in use.
+pub(super) fn change_to_root() {
+    // SAFETY: the path ends in NUL.
+    unsafe { libc::chdir(c"/".as_ptr()) };
+}
+
+/// Ends this process, now, without any of the program's own endings.
+pub(super) fn exit(code: i32) -> ! {
+    // SAFETY: has no preconditions.
+    unsafe { libc::_exit(code) }
+}
