@@ -47,10 +47,6 @@ impl Refused {
     fn keeper(error: io::Error) -> Self {
         Self { error, directory: false }
     }
-
-    fn input(error: io::Error) -> Self {
-        Self { error, directory: false }
-    }
 }
 
 /// What happens to a command that runs.

@@ -1,15 +1,19 @@
 //! The keeper: a process between the program and one command, which answers for all descendants of that command.
 //!
+//! It keeps one command at a time, and waits for the next when the last one's processes are all gone.
+//!
 //! ```text
 //!   program ──▶ keeper ──▶ leader ──▶ its descendants
 //!      ▲  stream  │ child subreaper: who is orphaned below it becomes its child
 //!      └──────────┘
 //!
 //!              leader ends, others live         100 ms over: leaks told
-//!   running ─────────────────────────▶ lingering ─────────────▶ terminating ──grace over──▶ killing ──▶ empty
+//!   running ─────────────────────────▶ lingering ─────────────▶ terminating ──grace over──▶ killing
 //!      │ │ order Terminate, or the program is gone                   ▲                         ▲
 //!      │ └────────────────────────────────────────────────────────────┘                         │
 //!      └── order Kill ──────────────────────────────────────────────────────────────────────────┘
+//!
+//!   idle ──order Launch──▶ running … any of these, nobody left ──▶ idle ──the program is gone──▶ end
 //! ```
 //!
 //! Nobody but the keeper itself moves this state; it has one thread, and learns of everything from one `poll`: orders
@@ -20,16 +24,18 @@
 //! 1. As in [`proc`](super::proc): it never allocates, locks or panics. It ends in `_exit`.
 //! 2. All signals are blocked in it, and it is in a process group of its own: only SIGKILL and SIGSTOP reach it.
 //! 3. The leader is not reaped before nobody else is left: so its pid, which is its group's too, is its own until then.
-//! 4. It ends when it has no child, and so, as a subreaper, no descendant; or when those left belong to another
-//!    user and have been refused to it for [`REFUSED_LIMIT`].
+//! 4. It says that nobody is left when it has no child, and so, as a subreaper, no descendant; or when those left belong to another
+//!    user and have been refused to it for [`REFUSED_LIMIT`]. In that case it ends, since it cannot tell them from the next command's.
 //! 5. The end of the stream is an order: SIGTERM, SIGKILL after at most [`ABANDONED_GRACE`]. This is how the promise
 //!    survives the program's SIGKILL.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use super::exec::{self, Failure, Start};
+use super::image::Image;
 use super::proc;
 use super::set::{Set, Walk};
-use super::sys::{self, Seen};
+use super::sys::{self, FILES, Seen, Stack, Used};
 use super::wire::{Notice, ORDER, Order, TEXT, Tally};
 
 /// How long descendants may live on after their leader before they count as leaked: the time in which the other end of a
@@ -50,6 +56,7 @@ const LEAKS_TOLD: u32 = 64;
 
 #[derive(Clone, Copy)]
 enum Phase {
+    Idle,
     Running,
     Lingering {
         until: u64,
@@ -65,53 +72,64 @@ enum Phase {
 }
 
 pub(super) struct Keeper {
-    leader: i32,
     stream: OwnedFd,
     signals: OwnedFd,
+    stack: Stack,
     set: Set,
+    program_is_gone: bool,
+    order: [u8; ORDER],
+    order_len: usize,
+    files: [Option<OwnedFd>; FILES],
     phase: Phase,
+    kept: Kept,
+}
+
+/// The command that is kept.
+#[derive(Clone, Copy, Default)]
+struct Kept {
+    leader: i32,
     /// The wait status of the leader when it has ended.
     ended: Option<i32>,
     /// Its pid, and its group's, may be somebody else's by now.
     leader_is_reaped: bool,
     /// For leaked processes, in milliseconds.
     grace: u64,
-    program_is_gone: bool,
     /// When it was told to suspend.
     suspended: Option<u64>,
-    order: [u8; ORDER],
-    order_len: usize,
     tally: Tally,
 }
 
 impl Keeper {
-    pub(super) fn new(leader: i32, stream: OwnedFd, signals: OwnedFd, grace: u64) -> Self {
+    pub(super) fn new(stream: OwnedFd, signals: OwnedFd, stack: Stack) -> Self {
         Self {
-            leader,
             stream,
             signals,
+            stack,
             set: Set::new(sys::getpid()),
-            phase: Phase::Running,
-            ended: None,
-            leader_is_reaped: false,
-            grace,
             program_is_gone: false,
-            suspended: None,
             order: [0; ORDER],
             order_len: 0,
-            tally: Tally::default(),
+            files: [const { None }; FILES],
+            phase: Phase::Idle,
+            kept: Kept::default(),
         }
     }
 
-    /// Until the set is empty.
+    /// Until the program is gone, and nobody is left.
     pub(super) fn run(mut self) -> ! {
-        self.tell(Notice::Started { pid: self.leader as u32 }, &[]);
         loop {
-            self.look_at_leader();
-            if self.is_empty() {
-                self.finish(0);
+            if matches!(self.phase, Phase::Idle) {
+                if self.program_is_gone {
+                    sys::exit(0);
+                }
+            } else {
+                self.look_at_leader();
+                if self.is_empty() {
+                    self.finish(0);
+                    continue;
+                }
+                self.advance();
             }
-            self.advance();
             let (ordered, signalled) =
                 sys::wait_readable(self.stream_fd(), self.signals.as_raw_fd(), self.timeout());
             if signalled {
@@ -122,6 +140,22 @@ impl Keeper {
                 self.read_order();
             }
         }
+    }
+
+    /// Starts a command; says whether it runs.
+    fn launch(&mut self, has_terminal: bool) -> Result<(), Failure> {
+        let files = std::mem::replace(&mut self.files, [const { None }; FILES]);
+        let [Some(image), Some(folder), Some(stdin), Some(stdout), Some(stderr), terminal] = &files else {
+            return Err(Failure { errno: libc::EMFILE, directory: false });
+        };
+        let image = Image::map(image).ok_or_else(Failure::last)?;
+        let terminal = terminal.as_ref().filter(|_| has_terminal);
+        let start = Start { image: &image, folder, streams: [stdin, stdout, stderr], terminal };
+        let leader = exec::start(&start, &self.stack)?;
+        self.kept = Kept { leader, grace: image.grace(), ..Kept::default() };
+        self.phase = Phase::Running;
+        self.tell(Notice::Started { pid: leader as u32 }, &[]);
+        Ok(())
     }
 
     /// No descriptor at all once the program is gone: `poll` passes over it.
@@ -136,44 +170,50 @@ impl Keeper {
     }
 
     fn look_at_leader(&mut self) {
-        if self.ended.is_some() {
+        if self.kept.ended.is_some() {
             return;
         }
-        match sys::look_at(self.leader) {
+        match sys::look_at(self.kept.leader) {
             Seen::Ended { status } => {
-                self.ended = Some(status);
-                self.tally.status = status;
+                self.kept.ended = Some(status);
+                self.kept.tally.status = status;
                 self.tell(Notice::LeaderEnded { status }, &[]);
             }
             Seen::Stopped { signal } => self.tell(Notice::Stopped { signal }, &[]),
             Seen::Nothing => {}
             // Somebody else has reaped it, which only a debugger could.
-            Seen::NoChild => self.ended = Some(self.tally.status),
+            Seen::NoChild => self.kept.ended = Some(self.kept.tally.status),
         }
     }
 
     /// Reaps who has ended. The leader goes last (invariant 3), and then the kernel itself says that nobody is left.
     fn is_empty(&mut self) -> bool {
-        let others = self.set.reap_all_but(self.leader);
-        if self.ended.is_none() || others {
+        let Self { set, kept, .. } = self;
+        let leader = kept.leader;
+        let others = set.reap_all_but(leader, &mut |used| kept.add(used));
+        if kept.ended.is_none() || others {
             return false;
         }
-        let _ = sys::reap(self.leader);
-        self.leader_is_reaped = true;
+        if let Some(used) = sys::reap(leader) {
+            kept.add(used);
+        }
+        kept.leader_is_reaped = true;
         !sys::has_children()
     }
 
     /// Moves on to what the time, or the leader's end, has made due.
     fn advance(&mut self) {
-        if self.suspended.is_some() {
+        if self.kept.suspended.is_some() {
             return;
         }
         let now = sys::now();
         match self.phase {
-            Phase::Running if self.ended.is_some() => self.phase = Phase::Lingering { until: now + LINGER },
+            Phase::Running if self.kept.ended.is_some() => {
+                self.phase = Phase::Lingering { until: now + LINGER }
+            }
             Phase::Lingering { until } if now >= until => {
                 self.tell_leaks();
-                self.terminate(self.grace);
+                self.terminate(self.kept.grace);
             }
             Phase::Terminating { until: Some(until) } if now >= until => self.kill(),
             Phase::Killing { .. } => self.kill_again(now),
@@ -183,11 +223,11 @@ impl Keeper {
 
     /// Until when nothing is due, in milliseconds from now.
     fn timeout(&self) -> Option<u64> {
-        if self.suspended.is_some() {
+        if self.kept.suspended.is_some() {
             return None;
         }
         match self.phase {
-            Phase::Running => None,
+            Phase::Idle | Phase::Running => None,
             Phase::Lingering { until } | Phase::Terminating { until: Some(until) } => {
                 Some(until.saturating_sub(sys::now()))
             }
@@ -198,18 +238,23 @@ impl Keeper {
 
     fn read_order(&mut self) {
         let Some(rest) = self.order.get_mut(self.order_len..) else { return };
-        match sys::read(self.stream.as_raw_fd(), rest) {
+        match sys::receive(self.stream.as_raw_fd(), rest, &mut self.files) {
             Some(read) if read > 0 => self.order_len += read,
             None if matches!(sys::errno(), libc::EINTR | libc::EAGAIN) => return,
             _ => {
                 self.program_is_gone = true;
                 self.resume();
-                return self.terminate(self.grace.min(ABANDONED_GRACE));
+                return self.terminate(self.kept.grace.min(ABANDONED_GRACE));
             }
         }
         if self.order_len == ORDER {
             self.order_len = 0;
             match Order::from_bytes(&self.order) {
+                Some(Order::Launch { terminal }) => {
+                    if let Err(Failure { errno, directory }) = self.launch(terminal) {
+                        self.tell(Notice::Refused { errno, directory }, &[]);
+                    }
+                }
                 Some(Order::Terminate { grace }) => self.terminate(grace),
                 Some(Order::Kill) => self.kill(),
                 Some(Order::Suspend) => self.suspend(),
@@ -223,11 +268,12 @@ impl Keeper {
     fn terminate(&mut self, grace: u64) {
         let until = (grace != u64::MAX).then(|| sys::now().saturating_add(grace));
         match self.phase {
+            Phase::Idle => {}
             Phase::Running | Phase::Lingering { .. } => {
                 let walk = self.set.signal(libc::SIGTERM, true);
                 // Who is stopped takes no signal before it goes on.
                 self.set.signal(libc::SIGCONT, true);
-                self.tally.terminated = walk.signalled;
+                self.kept.tally.terminated = walk.signalled;
                 self.phase = Phase::Terminating { until };
             }
             Phase::Terminating { until: before } => {
@@ -242,18 +288,18 @@ impl Keeper {
     }
 
     fn kill(&mut self) {
-        if !matches!(self.phase, Phase::Killing { .. }) {
-            self.suspended = None;
+        if !matches!(self.phase, Phase::Idle | Phase::Killing { .. }) {
+            self.kept.suspended = None;
             let now = sys::now();
             self.phase = Phase::Killing { since: now, pause: 1 };
-            self.tally.killed = self.kill_round().signalled;
+            self.kept.tally.killed = self.kill_round().signalled;
         }
     }
 
     /// The group of the leader falls as one, which no fork escapes; then those who wait for nobody; then all others.
     fn kill_round(&mut self) -> Walk {
-        if !self.leader_is_reaped {
-            let _ = sys::kill(-self.leader, libc::SIGKILL);
+        if !self.kept.leader_is_reaped {
+            let _ = sys::kill(-self.kept.leader, libc::SIGKILL);
         }
         let walk = self.set.signal(libc::SIGKILL, false);
         self.set.kill_children();
@@ -268,20 +314,21 @@ impl Keeper {
         if walk.refused > 0 && walk.signalled == 0 && waited >= REFUSED_LIMIT {
             self.look_at_leader();
             self.finish(walk.refused);
+            sys::exit(0);
         }
         self.phase = Phase::Killing { since, pause: (pause * 2).min(KILL_PAUSE) };
     }
 
     fn suspend(&mut self) {
-        if self.suspended.is_none() {
-            self.suspended = Some(sys::now());
+        if !matches!(self.phase, Phase::Idle) && self.kept.suspended.is_none() {
+            self.kept.suspended = Some(sys::now());
             self.set.signal(libc::SIGTSTP, true);
         }
     }
 
     /// Timers go on where they stood.
     fn resume(&mut self) {
-        let Some(since) = self.suspended.take() else { return };
+        let Some(since) = self.kept.suspended.take() else { return };
         let passed = sys::now().saturating_sub(since);
         match &mut self.phase {
             Phase::Lingering { until } | Phase::Terminating { until: Some(until) } => {
@@ -309,11 +356,18 @@ impl Keeper {
         });
     }
 
-    /// Says that the set is empty, but for so many, and ends.
-    fn finish(&mut self, survivors: u32) -> ! {
-        let (user, system, max_rss) = sys::usage_of_children();
-        let tally = Tally { user, system, max_rss, survivors, ..self.tally };
-        self.tell(Notice::Empty(tally), &[]);
-        sys::exit(0)
+    /// Says that the set is empty, but for so many.
+    fn finish(&mut self, survivors: u32) {
+        self.phase = Phase::Idle;
+        self.tell(Notice::Empty(Tally { survivors, ..self.kept.tally }), &[]);
+    }
+}
+
+impl Kept {
+    /// One of its processes has been reaped.
+    fn add(&mut self, (user, system, max_rss): Used) {
+        self.tally.user = self.tally.user.saturating_add(user);
+        self.tally.system = self.tally.system.saturating_add(system);
+        self.tally.max_rss = self.tally.max_rss.max(max_rss);
     }
 }

@@ -9,14 +9,12 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use super::exec::{self, Image};
 use super::keeper::Keeper;
 use super::proc::KEEPER;
-use super::sys;
-use super::wire::Notice;
+use super::sys::{self, Stack};
 
-/// Makes a keeper that starts this program: its pid, and the stream to it.
-pub(super) fn launch(image: &Image, grace: u64) -> io::Result<(i32, UnixStream)> {
+/// Makes a keeper: its pid, and the stream to it.
+pub(super) fn launch() -> io::Result<(i32, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     theirs.set_nonblocking(true)?;
@@ -25,7 +23,7 @@ pub(super) fn launch(image: &Image, grace: u64) -> io::Result<(i32, UnixStream)>
     // SAFETY: the child calls `keep` alone (invariant 1).
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        keep(image, theirs, grace);
+        keep(theirs);
     }
     let error = io::Error::last_os_error();
     sys::restore_signals(&mask);
@@ -33,7 +31,7 @@ pub(super) fn launch(image: &Image, grace: u64) -> io::Result<(i32, UnixStream)>
 }
 
 /// The same file under a number above those of the standard streams.
-pub(super) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() > 2 {
         return Ok(fd);
     }
@@ -46,23 +44,15 @@ pub(super) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// The life of a keeper.
-fn keep(image: &Image, stream: OwnedFd, grace: u64) -> ! {
+/// The life of a keeper. What the program has left open for its children stays open for them.
+fn keep(stream: OwnedFd) -> ! {
     sys::become_subreaper();
     sys::lead_own_group();
     sys::set_name(KEEPER);
-    let Some(signals) = sys::child_signals() else { refuse(&stream, sys::errno(), false) };
-    match exec::start(image) {
-        Ok(leader) => {
-            sys::close_all_but(stream.as_raw_fd(), signals.as_raw_fd());
-            sys::change_to_root();
-            Keeper::new(leader, stream, signals, grace).run()
-        }
-        Err(failure) => refuse(&stream, failure.errno, failure.directory),
+    sys::close_own_files(stream.as_raw_fd());
+    sys::change_to_root();
+    match (sys::child_signals(), Stack::new()) {
+        (Some(signals), Some(stack)) => Keeper::new(stream, signals, stack).run(),
+        _ => sys::exit(1),
     }
-}
-
-fn refuse(stream: &OwnedFd, errno: i32, directory: bool) -> ! {
-    sys::send(stream.as_raw_fd(), &Notice::Refused { errno, directory }.to_bytes(&[]));
-    sys::exit(1)
 }

@@ -2,7 +2,9 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`launch`] | forks the keeper from the program |
+//! | [`pool`] | the keepers of the program, and which are idle |
+//! | [`launch`] | forks a keeper from the program |
+//! | [`image`] | what the keeper is told to start |
 //! | [`exec`] | starts the command from the keeper |
 //! | [`keeper`] | the keeper's life: a state machine over orders, ends and time |
 //! | [`set`] | who belongs to the command, and how they are signalled |
@@ -11,29 +13,29 @@
 //! | [`orphans`] | what is left when a keeper is killed |
 
 mod exec;
+mod image;
 mod keeper;
 mod launch;
 mod orphans;
+mod pool;
 mod proc;
 mod set;
 mod sys;
 mod wire;
 
-use std::ffi::{CString, OsString};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
-use self::exec::Image;
+use self::pool::{Idle, User};
 use self::wire::{NOTICE, Order};
 use super::{Notice, Refused, Spec, Tally};
-
-use self::orphans::MARK;
 
 /// How long `drop` waits for processes that were sent SIGKILL.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
@@ -47,14 +49,14 @@ pub(crate) fn install() -> bool {
 #[derive(Debug)]
 pub(crate) struct Contained {
     keeper: i32,
-    stream: UnixStream,
+    /// `None` when the keeper has been given back, or has been reaped.
+    stream: Option<UnixStream>,
+    user: User,
     /// The leader.
     pid: u32,
     mark: String,
     notice: [u8; NOTICE],
     filled: usize,
-    /// The keeper has ended and has been reaped.
-    is_over: bool,
 }
 
 impl Contained {
@@ -63,35 +65,51 @@ impl Contained {
         // Relaxed: only to be different each time.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mark = format!("{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let grace = millis(spec.grace);
-        let image = image(spec, &mark)?;
-        let (keeper, stream) =
-            orphans::with_keeper(|| launch::launch(&image, grace)).map_err(Refused::keeper)?;
-        drop(image);
-        let stream = UnixStream::from_std(stream);
-        let mut this = match stream {
+        let image = image::write(&spec, &mark).map_err(Refused::keeper)?;
+        let folder =
+            OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(".").map_err(Refused::keeper)?;
+        let mut files = vec![image.as_raw_fd(), folder.as_raw_fd()];
+        files.extend(spec.streams.iter().chain(&spec.terminal).map(AsRawFd::as_raw_fd));
+        let order = Order::Launch { terminal: spec.terminal.is_some() };
+        let mut user = User::new();
+        loop {
+            let waiting = user.take();
+            let is_new = waiting.is_none();
+            let keeper = waiting.map_or_else(|| user.make(), Ok).map_err(Refused::keeper)?;
+            let mut this = Self::with(keeper, user, mark.clone())?;
+            let sent = sys::send_with_files(this.fd(), &order.to_bytes(), &files);
+            let answer = if sent { this.read().await } else { None };
+            match answer {
+                Some((wire::Notice::Started { pid }, _)) => {
+                    this.pid = pid;
+                    return Ok(this);
+                }
+                Some((wire::Notice::Refused { errno, directory }, _)) => {
+                    this.give_back();
+                    return Err(Refused { error: io::Error::from_raw_os_error(errno), directory });
+                }
+                // One that has waited may have been killed meanwhile.
+                _ if is_new => {
+                    this.forget();
+                    return Err(Refused::keeper(io::Error::other("its keeper was killed at once")));
+                }
+                _ => {
+                    this.forget();
+                    user = User::new();
+                }
+            }
+        }
+    }
+
+    fn with(keeper: Idle, user: User, mark: String) -> Result<Self, Refused> {
+        let Idle { pid: keeper, stream } = keeper;
+        match UnixStream::from_std(stream) {
             Ok(stream) => {
-                Self { keeper, stream, pid: 0, mark, notice: [0; NOTICE], filled: 0, is_over: false }
+                Ok(Self { keeper, stream: Some(stream), user, pid: 0, mark, notice: [0; NOTICE], filled: 0 })
             }
             Err(error) => {
-                orphans::forget_keeper(keeper);
-                return Err(Refused::keeper(error));
-            }
-        };
-        match this.read().await {
-            Some((wire::Notice::Started { pid }, _)) => {
-                this.pid = pid;
-                Ok(this)
-            }
-            Some((wire::Notice::Refused { errno, directory }, _)) => {
-                this.reap().await;
-                Err(Refused { error: io::Error::from_raw_os_error(errno), directory })
-            }
-            _ => {
-                this.reap().await;
-                Err(Refused::keeper(io::Error::other(
-                    "the keeper was killed before it had started the command",
-                )))
+                pool::reap(keeper);
+                Err(Refused::keeper(error))
             }
         }
     }
@@ -112,7 +130,11 @@ impl Contained {
                 wire::Notice::LeaderEnded { status } => return Notice::LeaderEnded { status },
                 wire::Notice::Leaked { pid } => return Notice::Leaked { pid, command: text },
                 wire::Notice::Empty(tally) => {
-                    self.reap().await;
+                    if tally.survivors > 0 {
+                        self.forget();
+                    } else {
+                        self.give_back();
+                    }
                     return Notice::Empty(tally_of(tally));
                 }
                 wire::Notice::Started { .. } | wire::Notice::Refused { .. } => {}
@@ -137,15 +159,21 @@ impl Contained {
     }
 
     fn order(&self, order: Order) {
-        if !self.is_over {
-            sys::send(self.stream.as_raw_fd(), &order.to_bytes());
+        if self.stream.is_some() {
+            sys::send(self.fd(), &order.to_bytes());
         }
+    }
+
+    /// The stream's; -1 when there is none.
+    fn fd(&self) -> RawFd {
+        self.stream.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
     /// The next notice; `None` when the keeper is gone.
     async fn read(&mut self) -> Option<(wire::Notice, String)> {
+        let stream = self.stream.as_mut()?;
         while self.filled < NOTICE {
-            match self.stream.read(&mut self.notice[self.filled..]).await {
+            match stream.read(&mut self.notice[self.filled..]).await {
                 Ok(read) if read > 0 => self.filled += read,
                 _ => return None,
             }
@@ -155,19 +183,23 @@ impl Contained {
         Some((notice, String::from_utf8_lossy(text).into_owned()))
     }
 
-    /// Waits for the end of a keeper that has said its last word.
-    async fn reap(&mut self) {
-        let mut rest = [0; NOTICE];
-        while matches!(self.stream.read(&mut rest).await, Ok(read) if read > 0) {}
-        if !self.is_over {
-            self.forget();
+    /// The keeper has nobody left.
+    fn give_back(&mut self) {
+        match self.stream.take().map(UnixStream::into_std) {
+            Some(Ok(stream)) => self.user.give_back(Idle { pid: self.keeper, stream }),
+            Some(Err(_)) => {
+                pool::reap(self.keeper);
+            }
+            None => {}
         }
     }
 
-    /// Reaps the keeper; says whether it has ended by itself.
+    /// Waits for the end of the keeper, which is about to end; says whether it has ended by itself.
     fn forget(&mut self) -> bool {
-        self.is_over = true;
-        orphans::forget_keeper(self.keeper)
+        self.stream.take().is_none_or(|stream| {
+            drop(stream);
+            pool::reap(self.keeper)
+        })
     }
 
     /// The keeper was killed: ends what it has left behind.
@@ -182,31 +214,35 @@ impl Contained {
 impl Drop for Contained {
     /// Kills everything and waits for it (R2).
     fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
         self.kill();
-        let fd = self.stream.as_raw_fd();
         let limit = sys::now().saturating_add(millis(DROP_LIMIT));
-        let mut bytes = [0; NOTICE];
-        loop {
+        while self.stream.is_some() {
             let rest = limit.saturating_sub(sys::now());
-            match sys::wait_readable(fd, -1, Some(rest)) {
-                (true, _) => match sys::read(fd, &mut bytes) {
-                    Some(0) => break,
-                    Some(_) => {}
-                    None if sys::errno() == libc::EINTR || sys::errno() == libc::EAGAIN => {}
-                    None => break,
-                },
-                _ if rest == 0 => {
+            if !sys::wait_readable(self.fd(), -1, Some(rest)).0 {
+                if rest == 0 {
                     crate::log::cannot_end(self.pid);
                     return;
                 }
-                _ => {}
+                continue;
             }
-        }
-        if !self.forget() {
-            orphans::end(&self.mark);
+            match sys::read(self.fd(), &mut self.notice[self.filled..]) {
+                Some(read) if read > 0 => self.filled += read,
+                None if matches!(sys::errno(), libc::EINTR | libc::EAGAIN) => {}
+                _ => {
+                    if !self.forget() {
+                        orphans::end(&self.mark);
+                    }
+                    return;
+                }
+            }
+            if self.filled == NOTICE {
+                self.filled = 0;
+                if let Some((wire::Notice::Empty(_) | wire::Notice::Refused { .. }, _)) =
+                    wire::Notice::from_bytes(&self.notice)
+                {
+                    self.give_back();
+                }
+            }
         }
     }
 }
@@ -226,33 +262,4 @@ fn tally_of(tally: wire::Tally) -> Tally {
         survivors: tally.survivors,
         is_lost: false,
     }
-}
-
-/// Puts together what the new process needs, which must not be allocated later.
-fn image(spec: Spec, mark: &str) -> Result<Image, Refused> {
-    let text = |text: OsString| CString::new(text.into_vec()).map_err(|error| Refused::input(error.into()));
-    let arguments = spec.arguments.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
-    let mut environment = Vec::with_capacity(spec.environment.len() + 1);
-    let mut marks = OsString::new();
-    for (name, value) in spec.environment {
-        if name == MARK {
-            marks = value;
-            marks.push("/");
-            continue;
-        }
-        let mut variable = name;
-        variable.push("=");
-        variable.push(value);
-        environment.push(text(variable)?);
-    }
-    let mut variable = OsString::from(format!("{MARK}="));
-    variable.push(marks);
-    variable.push(mark);
-    environment.push(text(variable)?);
-    let directory = spec.directory.map(|directory| text(directory.into_os_string())).transpose()?;
-    let [stdin, stdout, stderr] =
-        spec.streams.map(|stream: OwnedFd| launch::above_standard(stream).map_err(Refused::keeper));
-    let terminal = spec.terminal.map(launch::above_standard).transpose().map_err(Refused::keeper)?;
-    let program = text(spec.program.into_os_string())?;
-    Ok(Image::new(program, arguments, environment, directory, [stdin?, stdout?, stderr?], terminal))
 }

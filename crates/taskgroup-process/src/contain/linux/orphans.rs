@@ -6,10 +6,9 @@
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{proc, sys};
+use super::{pool, proc, sys};
 
 /// The variable that marks the processes of a command: the marks of all the commands they are part of, with slashes between.
 pub(super) const MARK: &str = "TASKGROUP_JOB";
@@ -17,28 +16,11 @@ pub(super) const MARK: &str = "TASKGROUP_JOB";
 // Relaxed: set before the first command, and read long after; a thread that had not seen it would do with the marks.
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
-/// The keepers that live, or have not been reaped.
-static KEEPERS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
-
 pub(super) fn install() -> bool {
     let is_subreaper = sys::become_subreaper();
     INSTALLED.store(is_subreaper, Ordering::Relaxed);
+    pool::hold();
     is_subreaper
-}
-
-/// Makes a keeper, and knows it from before anybody could take it for an orphan.
-pub(super) fn with_keeper<T>(make: impl FnOnce() -> std::io::Result<(i32, T)>) -> std::io::Result<(i32, T)> {
-    let mut keepers = KEEPERS.lock().unwrap_or_else(PoisonError::into_inner);
-    let made = make()?;
-    keepers.push(made.0);
-    Ok(made)
-}
-
-/// Reaps a keeper that has ended, or is about to; says whether it has ended by itself, and so nobody is left.
-pub(super) fn forget_keeper(pid: i32) -> bool {
-    let status = sys::reap_blocking(pid);
-    KEEPERS.lock().unwrap_or_else(PoisonError::into_inner).retain(|keeper| *keeper != pid);
-    status.is_none_or(|status| libc::WIFEXITED(status))
 }
 
 /// Kills what is left of the command with this mark, until nothing is; says how many were found. Blocks.
@@ -63,7 +45,7 @@ fn round(mark: &str) -> Vec<i32> {
     let mut found = Vec::new();
     proc::for_each_process(&mut |pid| {
         let Some(stat) = proc::stat(pid) else { return };
-        let adopted = installed && stat.parent == own && !is_keeper(pid);
+        let adopted = installed && stat.parent == own && !pool::is_keeper(pid);
         if !adopted && (stat.is_zombie || !has_mark(pid, mark)) {
             return;
         }
@@ -72,10 +54,6 @@ fn round(mark: &str) -> Vec<i32> {
         }
     });
     found
-}
-
-fn is_keeper(pid: i32) -> bool {
-    KEEPERS.lock().unwrap_or_else(PoisonError::into_inner).contains(&pid)
 }
 
 fn has_mark(pid: i32, mark: &str) -> bool {

@@ -14,7 +14,7 @@
 //!    one walk. Who waits for the end of the set repeats them until [`sys::has_children`] says that nobody is left.
 
 use super::proc::{self, Stat};
-use super::sys;
+use super::sys::{self, Used};
 
 /// How many processes one walk can hold that have been found and not been visited. The others are for the next walk.
 const PENDING: usize = 4096;
@@ -87,11 +87,14 @@ impl Set {
     }
 
     /// Reaps the children that have ended, but for `leader`; says whether others are left.
-    pub(super) fn reap_all_but(&mut self, leader: i32) -> bool {
+    pub(super) fn reap_all_but(&self, leader: i32, reaped: &mut dyn FnMut(Used)) -> bool {
         let mut left = false;
         proc::for_each_child(self.own, &mut |pid| {
-            if pid != leader && sys::reap(pid).is_none() {
-                left = true;
+            if pid != leader {
+                match sys::reap(pid) {
+                    Some(used) => reaped(used),
+                    None => left = true,
+                }
             }
         });
         left

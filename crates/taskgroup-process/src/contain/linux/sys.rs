@@ -160,12 +160,20 @@ pub(super) fn look_at(pid: i32) -> Seen {
     if stopped == 0 && who != 0 { Seen::Stopped { signal } } else { Seen::Nothing }
 }
 
-/// Reaps a child if it has ended: its wait status.
-pub(super) fn reap(pid: i32) -> Option<i32> {
-    let mut status = 0;
-    // SAFETY: `status` is writable.
-    let reaped = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
-    (reaped == pid).then_some(status)
+/// What a child has used that was reaped: processor time, user and system in microseconds, and the largest resident set in KiB.
+pub(super) type Used = (u64, u64, u64);
+
+/// Reaps a child if it has ended: what it has used, with the children that it has reaped itself.
+pub(super) fn reap(pid: i32) -> Option<Used> {
+    // SAFETY: zeroed is a valid `rusage`, and it is writable; no status is asked for.
+    let (reaped, usage) = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        (libc::wait4(pid, std::ptr::null_mut(), libc::WNOHANG, &raw mut usage), usage)
+    };
+    let micros = |time: libc::timeval| {
+        (time.tv_sec as u64).saturating_mul(1_000_000).saturating_add(time.tv_usec as u64)
+    };
+    (reaped == pid).then(|| (micros(usage.ru_utime), micros(usage.ru_stime), usage.ru_maxrss as u64))
 }
 
 /// Waits for a child that is about to end, and reaps it: its wait status, if nobody else has reaped it.
@@ -188,18 +196,6 @@ pub(super) fn has_children() -> bool {
     // SAFETY: `info` is writable.
     let looked = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) };
     looked == 0 || errno() != libc::ECHILD
-}
-
-/// Processor time of the children that were reaped, user and system in microseconds, and their largest resident set in KiB.
-pub(super) fn usage_of_children() -> (u64, u64, u64) {
-    // SAFETY: zeroed is a valid `rusage`.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: `usage` is writable.
-    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) };
-    let micros = |time: libc::timeval| {
-        (time.tv_sec as u64).saturating_mul(1_000_000).saturating_add(time.tv_usec as u64)
-    };
-    (micros(usage.ru_utime), micros(usage.ru_stime), usage.ru_maxrss as u64)
 }
 
 /// Milliseconds since some moment; the clock does not jump.
@@ -278,46 +274,135 @@ pub(super) fn lead_own_group() {
     unsafe { libc::setpgid(0, 0) };
 }
 
-/// Makes the three standard streams `/dev/null`, and closes all other descriptors but these two.
-pub(super) fn close_all_but(first: RawFd, second: RawFd) {
-    // SAFETY: the keeper owns its table of descriptors alone, and uses none but these from here on.
+/// Makes the three standard streams `/dev/null`, and closes what the program has opened for itself alone (close-on-exec), but for
+/// `kept`.
+pub(super) fn close_own_files(kept: RawFd) {
+    // SAFETY: the path ends in NUL; nobody in this process uses the descriptors that are replaced.
     unsafe {
-        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
-        for standard in 0..3 {
-            if standard != first && standard != second && null >= 0 {
-                libc::dup2(null, standard);
-            }
+        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+        if null >= 0 {
+            (0..3).for_each(|standard| drop_result(libc::dup2(null, standard)));
         }
-        let (low, high) = (first.min(second).max(2), first.max(second).max(2));
-        close_range(3, low - 1);
-        close_range(low + 1, high - 1);
-        close_range(high + 1, i32::MAX);
+    }
+    loop {
+        let mut found = [-1; 256];
+        let mut places = found.iter_mut();
+        for_each_entry(b"/proc/self/fd\0", &mut |name| {
+            let fd = name.iter().try_fold(0i32, |fd, digit| {
+                digit.is_ascii_digit().then(|| fd.wrapping_mul(10).wrapping_add(i32::from(digit - b'0')))
+            });
+            if let Some(fd) = fd.filter(|fd| *fd > 2 && *fd != kept && is_close_on_exec(*fd))
+                && let Some(place) = places.next()
+            {
+                *place = fd;
+            }
+        });
+        // One of them is the folder itself, which is closed already.
+        let closed = found.iter().filter(|fd| **fd >= 0 && close(**fd)).count();
+        if closed == 0 {
+            return;
+        }
     }
 }
 
-/// Closes the descriptors `first..=last`.
-///
-/// # Safety
-///
-/// Nobody may use them afterwards.
-unsafe fn close_range(first: i32, last: i32) {
-    if first > last {
-        return;
+fn drop_result(_: i32) {}
+
+fn is_close_on_exec(fd: RawFd) -> bool {
+    // SAFETY: takes numbers only.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC != 0
+}
+
+fn close(fd: RawFd) -> bool {
+    // SAFETY: only for descriptors that nobody in this process uses (`close_own_files`).
+    unsafe { libc::close(fd) == 0 }
+}
+
+/// A stack for a child that shares this process's memory. Never unmapped.
+pub(super) struct Stack(*mut libc::c_void);
+
+impl Stack {
+    /// The child calls a few functions of the C library.
+    const SIZE: usize = 256 * 1024;
+
+    pub(super) fn new() -> Option<Self> {
+        let (protection, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), Self::SIZE, protection, kind, -1, 0) };
+        (base != libc::MAP_FAILED).then_some(Self(base))
     }
-    // SAFETY: the caller's.
-    if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
-        return;
+
+    /// Where it begins: it grows downwards.
+    pub(super) fn top(&self) -> *mut libc::c_void {
+        self.0.wrapping_byte_add(Self::SIZE)
     }
-    // SAFETY: zeroed is a valid `rlimit`, and it is writable.
-    let limit = unsafe {
-        let mut limit: libc::rlimit = std::mem::zeroed();
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
-        limit.rlim_cur
+}
+
+pub(super) fn size_of_file(file: &OwnedFd) -> Option<usize> {
+    // SAFETY: zeroed is a valid `stat`, and it is writable.
+    let (known, data) = unsafe {
+        let mut data: libc::stat = std::mem::zeroed();
+        (libc::fstat(file.as_raw_fd(), &raw mut data) == 0, data)
     };
-    let beyond = i32::try_from(limit).unwrap_or(i32::MAX).min(1 << 20);
-    for fd in first..=last.min(beyond) {
-        // SAFETY: the caller's.
-        unsafe { libc::close(fd) };
+    if known { usize::try_from(data.st_size).ok() } else { None }
+}
+
+/// The most files that go with a message.
+pub(super) const FILES: usize = 6;
+
+/// Room for the header of a message's files and for the files, aligned as the header must be.
+#[repr(C, align(8))]
+struct Control([u8; 64]);
+
+/// Sends bytes, with these files, at most [`FILES`]; says whether all went out.
+pub(super) fn send_with_files(socket: RawFd, bytes: &[u8], files: &[RawFd]) -> bool {
+    let mut control = Control([0; 64]);
+    let length = size_of_val(files) as u32;
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: the control buffer has room for a header and `FILES` descriptors, and is aligned; the bytes are only read.
+    let sent = unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = (&raw mut control).cast();
+        message.msg_controllen = libc::CMSG_SPACE(length) as _;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(length) as _;
+        std::ptr::copy_nonoverlapping(files.as_ptr().cast::<u8>(), libc::CMSG_DATA(header), length as usize);
+        libc::sendmsg(socket, &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+    };
+    usize::try_from(sent) == Ok(bytes.len())
+}
+
+/// Receives bytes, and the files that come with them; `None` on an error, 0 at the end.
+pub(super) fn receive(
+    socket: RawFd,
+    buffer: &mut [u8],
+    files: &mut [Option<OwnedFd>; FILES],
+) -> Option<usize> {
+    let mut control = Control([0; 64]);
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: both buffers are writable for their lengths; the kernel fills in whole headers only, and the descriptors in
+    // them are new and so ours alone.
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = (&raw mut control).cast();
+        message.msg_controllen = size_of::<Control>() as _;
+        let read = libc::recvmsg(socket, &raw mut message, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC);
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        if read > 0 && !header.is_null() && (*header).cmsg_type == libc::SCM_RIGHTS {
+            let length = ((*header).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+            let first = libc::CMSG_DATA(header).cast::<RawFd>();
+            for (index, file) in files.iter_mut().enumerate().take(length / size_of::<RawFd>()) {
+                *file = Some(OwnedFd::from_raw_fd(first.add(index).read_unaligned()));
+            }
+        }
+        usize::try_from(read).ok()
     }
 }
 

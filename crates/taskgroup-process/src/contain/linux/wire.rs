@@ -27,7 +27,7 @@ pub(super) enum Notice {
     LeaderEnded { status: i32 },
     /// This descendant has outlived the leader. Its command line is the notice's text.
     Leaked { pid: u32 },
-    /// Nobody is left, the keeper ends.
+    /// Nobody is left; the keeper waits for the next command.
     Empty(Tally),
 }
 
@@ -51,6 +51,8 @@ pub(super) struct Tally {
 /// What the program tells a keeper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
+    /// Start the command whose image comes with this order as a file, with its three streams, and, if so, its terminal.
+    Launch { terminal: bool },
     /// SIGTERM to the set, and SIGKILL to what is left of it after so many milliseconds.
     Terminate { grace: u64 },
     /// SIGKILL to the set.
@@ -118,6 +120,7 @@ impl Order {
             Self::Kill => (1, 0),
             Self::Suspend => (2, 0),
             Self::Resume => (3, 0),
+            Self::Launch { terminal } => (4, u64::from(terminal)),
         };
         let mut bytes = [0; ORDER];
         bytes[..8].copy_from_slice(&kind.to_ne_bytes());
@@ -132,6 +135,7 @@ impl Order {
             1 => Self::Kill,
             2 => Self::Suspend,
             3 => Self::Resume,
+            4 => Self::Launch { terminal: word(1) != 0 },
             _ => return None,
         })
     }
@@ -170,7 +174,17 @@ mod tests {
 
     #[test]
     fn every_order_comes_back() {
-        for order in [Order::Terminate { grace: u64::MAX }, Order::Kill, Order::Suspend, Order::Resume] {
+        let launch = |terminal| Order::Launch { terminal };
+        let grace = u64::MAX;
+        let orders = [
+            Order::Terminate { grace },
+            Order::Kill,
+            Order::Suspend,
+            Order::Resume,
+            launch(true),
+            launch(false),
+        ];
+        for order in orders {
             assert_eq!(Order::from_bytes(&order.to_bytes()), Some(order));
         }
         assert_eq!(Order::from_bytes(&[9; ORDER]), None);
