@@ -29,16 +29,16 @@ use crate::event::{Cause, Event, JobInfo, Outcome, Stamp, Stream};
 pub(crate) const FRAME: Duration = Duration::from_millis(100);
 
 /// `--output`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum OutputMode {
-    /// A job's output in one piece, when it ends
+    /// A job's output in one piece, when it ends.
     #[default]
     Group,
-    /// Line by line, each with the name of its job
+    /// Line by line, each with the name of its job.
     Prefix,
-    /// Bytes as they come
+    /// Bytes as they come.
     Raw,
-    /// Not at all
+    /// Not at all.
     None,
 }
 
