@@ -34,11 +34,12 @@ impl Spool {
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.memory.extend_from_slice(bytes);
-        if self.memory.len() > MEMORY_MAX && !self.broken {
-            if let Err(error) = self.spill() {
-                self.broken = true;
-                self.trouble = Some(error);
-            }
+        if self.memory.len() > MEMORY_MAX
+            && !self.broken
+            && let Err(error) = self.spill()
+        {
+            self.broken = true;
+            self.trouble = Some(error);
         }
     }
 
