@@ -1,6 +1,10 @@
 //! `tg` runs commands as one group.
 #![allow(dead_code)]
 
+mod args;
+mod duration;
 mod event;
+mod pages;
+mod trouble;
 
 fn main() {}
