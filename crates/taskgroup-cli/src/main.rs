@@ -5,6 +5,7 @@ mod args;
 mod duration;
 mod event;
 mod pages;
+mod plan;
 mod trouble;
 
 fn main() {}

@@ -1,0 +1,3 @@
+//! What is to be run.
+mod quote;
+mod template;
