@@ -1,9 +1,10 @@
 //! `tg` runs commands as one group.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod args;
 mod duration;
 mod event;
+mod log;
 mod pages;
 mod plan;
 mod trouble;
