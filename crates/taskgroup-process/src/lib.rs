@@ -34,6 +34,7 @@ mod command;
 mod contain;
 mod error;
 mod exit;
+pub mod foreground;
 mod log;
 mod run;
 mod running;

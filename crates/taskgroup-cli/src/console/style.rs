@@ -35,7 +35,6 @@ pub(crate) enum Paint {
     Dim,
     Red,
     Yellow,
-    Green,
 }
 
 /// Paints, or does not.
@@ -54,7 +53,6 @@ impl Style {
             Paint::Dim => 2,
             Paint::Red => 31,
             Paint::Yellow => 33,
-            Paint::Green => 32,
         };
         if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }

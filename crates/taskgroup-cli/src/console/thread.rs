@@ -119,11 +119,6 @@ impl Console {
         self.send(Message::Event(event, self.stamp())).await;
     }
 
-    /// Shows an event if there is room for it, and says whether there was.
-    pub(crate) fn try_event(&self, event: Event) -> bool {
-        self.sender.try_send(Message::Event(event, self.stamp())).is_ok()
-    }
-
     /// Takes what the job of this number has written; waits for room. It comes after `JobStarted` and before
     /// `JobFinished` of its attempt.
     pub(crate) async fn output(&self, job: usize, stream: Stream, bytes: Vec<u8>) {

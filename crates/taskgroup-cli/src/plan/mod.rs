@@ -22,7 +22,7 @@ mod sources;
 mod template;
 
 pub(crate) use dry_run::{DryRunError, dry_run};
-pub(crate) use job::{Job, Launch, Retries};
+pub(crate) use job::{Job, Launch};
 pub(crate) use needs::Needs;
 pub(crate) use settings::{Policy, Settings};
 pub(crate) use sources::{each, run};

@@ -25,8 +25,6 @@ pub(crate) struct Settings {
     pub(crate) limit: Option<NonZeroUsize>,
     pub(crate) policy: Policy,
     pub(crate) timeout: Option<Duration>,
-    /// The grace of the run; each job has its own too.
-    pub(crate) grace: Duration,
     pub(crate) dry_run: bool,
     pub(crate) output: Output,
     pub(crate) json: bool,
@@ -64,7 +62,6 @@ impl Settings {
                 (false, false) => Policy::FailFast,
             },
             timeout: options.timeout,
-            grace: options.grace,
             dry_run: options.dry_run,
             output: options.output,
             json: options.json,
