@@ -213,6 +213,8 @@ pub(crate) enum Cause {
     },
     /// The run that this run is a job of.
     Outer,
+    /// `tg` itself cannot go on.
+    Trouble { text: String },
     /// Nobody reads standard output any more.
     OutputClosed,
 }
@@ -329,6 +331,7 @@ impl fmt::Display for Cause {
             Cause::Deadline { limit } => write!(f, "the time limit of {}", brief(*limit)),
             Cause::FirstSuccess { job } => write!(f, "{} succeeded", job.name),
             Cause::Outer => write!(f, "the outer run was cancelled"),
+            Cause::Trouble { text } => write!(f, "{text}"),
             Cause::OutputClosed => write!(f, "nobody reads the output any more"),
         }
     }

@@ -28,7 +28,7 @@ use args::{Action, Args};
 use console::{ColorChoice, Console, ConsoleSettings, OutputMode};
 use log::{Done, Log};
 use plan::{DryRunError, Plan, Settings};
-use run::Run;
+use run::{Came, Run};
 use trouble::{EXIT_TROUBLE, Trouble};
 
 fn main() -> ExitCode {
@@ -68,15 +68,13 @@ fn start(run: Run) -> Result<i32, Trouble> {
     let trouble = |error: io::Error| Trouble::new(format!("tg cannot run: {error}"));
     let (console, thread) = Console::start(console_settings(&run.settings)).map_err(trouble)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(trouble)?;
-    let code = runtime.block_on(async {
-        let code = run::run(run, console).await;
-        // An error of standard output has been told to the run, which has made it its exit code.
-        let _ = thread.join().await;
-        code
-    });
+    let came = runtime.block_on(run::run(run, console, thread));
     // A thread that waits for input, or for a lost command, must not hold up the end.
     runtime.shutdown_background();
-    code.map_err(trouble)
+    match came.map_err(trouble)? {
+        Came { is_empty: true, exit_code: exit::SUCCESS } => nothing_to_run(),
+        Came { exit_code, .. } => Ok(exit_code),
+    }
 }
 
 fn console_settings(settings: &Settings) -> ConsoleSettings {

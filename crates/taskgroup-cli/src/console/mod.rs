@@ -34,4 +34,4 @@ mod tree;
 
 pub(crate) use show::OutputMode;
 pub(crate) use style::ColorChoice;
-pub(crate) use thread::{Console, ConsoleSettings, Lost};
+pub(crate) use thread::{Console, ConsoleSettings, ConsoleThread, Lost};

@@ -125,6 +125,8 @@ fn cancelling(cause: &Cause, running: usize, telling: Telling) -> Option<String>
     match cause {
         Cause::OutputClosed => None,
         Cause::Signal { signal } => Some(format!("{signal}: {ending} (once more to kill what is left)")),
+        Cause::Trouble { text } if running == 0 => Some(visible(text)),
+        Cause::Trouble { text } => Some(format!("{}: {ending}", visible(text))),
         _ if running == 0 => None,
         Cause::FirstSuccess { .. } if !telling.verbose => None,
         _ => Some(format!("{}: {ending}", visible(&cause.to_string()))),

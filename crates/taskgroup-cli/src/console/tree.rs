@@ -196,6 +196,7 @@ fn cancelled_title(cause: Option<&Cause>) -> String {
     match cause {
         Some(Cause::Signal { signal }) => format!("cancelled by {signal}"),
         Some(Cause::Deadline { limit }) => format!("cancelled at the time limit of {}", brief(*limit)),
+        Some(Cause::Trouble { .. }) => "cancelled because tg could not go on".into(),
         Some(cause) => format!("cancelled because {}", visible(&cause.to_string())),
         None => "cancelled".into(),
     }
@@ -206,7 +207,12 @@ fn cancelled(ended: &Ended) -> Node {
         Outcome::Cancelled { ending, .. } => ending.to_string(),
         outcome => outcome.to_string(),
     };
-    let text = format!("{} after {}: {ending}{}", named(ended), brief(ended.elapsed), needed_kill(ended));
+    let text = match &ended.outcome {
+        Outcome::Cancelled { ending: Ending::NotRunning, .. } => {
+            format!("{} while it waited for attempt {}", named(ended), ended.attempts + 1)
+        }
+        _ => format!("{} after {}: {ending}{}", named(ended), brief(ended.elapsed), needed_kill(ended)),
+    };
     Node { details: leaks(ended), ..Node::new(text) }
 }
 

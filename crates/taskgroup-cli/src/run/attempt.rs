@@ -5,7 +5,8 @@
 //! 1. The output is read and handed on beside everything else, so that a console that takes nothing holds up no order.
 //! 2. When nothing of the command is alive, what is in its pipes is all there will be: a pipe is then read until it is empty, and
 //!    nobody waits for its end, which a process elsewhere may hold back.
-//! 3. An attempt is over when nothing of it is alive and its output has been handed on; after a second signal, when nothing of it
+//! 3. The start of an attempt is told before its output, in the same place, for the same reason.
+//! 4. An attempt is over when nothing of it is alive and its output has been handed on; after a second signal, when nothing of it
 //!    is alive.
 
 use std::future::Future;
@@ -74,7 +75,9 @@ impl<'j> Attempt<'j> {
         let command = match self.command() {
             Ok(command) => command,
             Err(error) => {
-                return not_started(Outcome::Trouble { text: format!("the terminal cannot be had: {error}") });
+                return Ended::without_process(Outcome::Trouble {
+                    text: format!("the terminal cannot be had: {error}"),
+                });
             }
         };
         match command.start().await {
@@ -84,7 +87,7 @@ impl<'j> Attempt<'j> {
                 ended.elapsed = console.elapsed().saturating_sub(begun);
                 ended
             }
-            Err(error) => not_started(refusal(&error)),
+            Err(error) => Ended::without_process(refusal(&error)),
         }
     }
 
@@ -95,7 +98,8 @@ impl<'j> Attempt<'j> {
             if job.leaks == crate::args::Leaks::Ignore { LeakPolicy::Ignore } else { LeakPolicy::Report };
         let mut command =
             Command::new(&words[0]).args(&words[1..]).envs(&job.env).grace(job.grace).leaks(policy);
-        command = command.env(GRACE, format!("{}", job.grace.as_secs_f64()));
+        let grace = around.grace_max.map_or(job.grace, |most| job.grace.min(most));
+        command = command.env(GRACE, grace.as_secs_f64().to_string());
         if let Some(dir) = &job.dir {
             command = command.current_dir(dir);
         }
@@ -113,7 +117,7 @@ impl<'j> Attempt<'j> {
     async fn drive(self, mut running: Running) -> Ended {
         let Self { job, info, number, around } = self;
         let console = around.console.clone();
-        console.event(Event::JobStarted { job: Arc::clone(info), attempt: number, pid: running.pid() }).await;
+        let started = Event::JobStarted { job: Arc::clone(info), attempt: number, pid: running.pid() };
         let orders = around.told.now();
         let mut watch = Watch {
             due: job.timeout.and_then(|timeout| Due::after(timeout, &orders)),
@@ -125,7 +129,10 @@ impl<'j> Attempt<'j> {
         let is_over = Over::default();
         let pumps = [(running.stdout.take(), Stream::Stdout), (running.stderr.take(), Stream::Stderr)];
         let [out, err] = pumps.map(|(pipe, stream)| pump(pipe, stream, info.number, &console, &is_over));
-        let mut pumps = pin!(async { tokio::join!(out, err) });
+        let mut pumps = pin!(async {
+            console.event(started).await;
+            tokio::join!(out, err)
+        });
         let (mut are_pumped, mut exit) = (false, None);
         while !(exit.is_some() && (are_pumped || watch.orders.is_hurried)) {
             let reached = Due::reached(watch.due, &watch.orders);
@@ -165,7 +172,10 @@ impl Watch {
                 self.cancelled = Some(Arc::clone(cause));
                 self.due = None;
             }
-            running.terminate(job.grace);
+        }
+        let is_new = before.ending.is_none() || before.grace_max != orders.grace_max;
+        if orders.ending.is_some() && is_new {
+            running.terminate(orders.grace(job.grace));
         }
         if orders.is_hurried && !before.is_hurried {
             running.kill();
@@ -189,9 +199,7 @@ async fn stopped(signal: i32, info: &Arc<JobInfo>, around: &Surroundings) {
         libc::SIGTSTP | libc::SIGSTOP if info.tty => {
             let _ = around.reports.send(Report::StoppedAtTerminal);
         }
-        libc::SIGTTIN | libc::SIGTTOU => {
-            around.console.event(Event::JobStopped { job: Arc::clone(info) }).await
-        }
+        libc::SIGTTIN | libc::SIGTTOU => around.tell(Event::JobStopped { job: Arc::clone(info) }).await,
         _ => {}
     }
 }
@@ -249,6 +257,8 @@ fn ended(exit: &Exit, cancelled: Option<&str>, job: &Job) -> Ended {
     };
     let leaks: Vec<Leak> =
         exit.leaks().iter().map(|leak| Leak { pid: leak.pid, command: leak.command.clone() }).collect();
+    // Who had ended by itself when it was to be ended has not been cancelled.
+    let cancelled = cancelled.filter(|_| exit.terminated() + exit.killed() > 0);
     let outcome = match (exit.ended(), cancelled, ending) {
         (How::KeeperLost, ..) => {
             Outcome::Trouble { text: "its keeper was killed, and the job with it".into() }
@@ -273,9 +283,12 @@ fn ended(exit: &Exit, cancelled: Option<&str>, job: &Job) -> Ended {
     }
 }
 
-fn not_started(outcome: Outcome) -> Ended {
-    let (usage, signalled) = (Usage::default(), Signalled::default());
-    Ended { outcome, elapsed: Duration::ZERO, usage, signalled, leaks: Vec::new() }
+impl Ended {
+    /// There was no process, or is none any more.
+    pub(super) fn without_process(outcome: Outcome) -> Self {
+        let (usage, signalled) = (Usage::default(), Signalled::default());
+        Self { outcome, elapsed: Duration::ZERO, usage, signalled, leaks: Vec::new() }
+    }
 }
 
 fn refusal(error: &Error) -> Outcome {

@@ -1,5 +1,6 @@
 //! One job: its attempts, and the waits between them.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -44,6 +45,23 @@ pub(super) struct Surroundings {
     pub(super) reports: mpsc::UnboundedSender<Report>,
     pub(super) shell: Arc<std::path::Path>,
     pub(super) isolate: bool,
+    /// How long this run has to end when the run that it is a job of is ended.
+    pub(super) grace_max: Option<Duration>,
+}
+
+impl Surroundings {
+    /// Tells the console, and gives it up soon after everything was to end at once: nobody may be reading what it writes.
+    pub(super) async fn tell(&self, event: Event) {
+        self.unless_given_up(self.console.event(event)).await;
+    }
+
+    async fn unless_given_up(&self, told: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = told => {}
+            () = self.told.clone().given_up() => {}
+        }
+    }
 }
 
 /// Runs a job to its end, and reports it.
@@ -54,28 +72,34 @@ pub(super) async fn run(job: Arc<Job>, mut around: Surroundings) {
     let outcome = loop {
         let orders = around.told.now();
         if let Some(cause) = &orders.ending {
-            break (attempts > 0).then(|| cancelled_between(cause));
+            if attempts == 0 {
+                break None;
+            }
+            let ended = Ended::without_process(cancelled_between(cause));
+            let outcome = ended.outcome.clone();
+            around.tell(finished(&info, attempts, ended, None, job.leaks)).await;
+            break Some(outcome);
         }
         attempts += 1;
         if info.tty {
-            around.console.lend_terminal().await;
+            around.unless_given_up(around.console.lend_terminal()).await;
         }
         let ended = Attempt::new(&job, &info, attempts, &mut around).run().await;
         if info.tty {
             super::terminal::take_back();
-            around.console.take_back_terminal().await;
+            around.unless_given_up(around.console.take_back_terminal()).await;
         }
         let retry = delay_before_retry(&job, &ended.outcome, attempts, &around.told.now());
         let outcome = ended.outcome.clone();
         leaks += ended.leaks.len();
-        around.console.event(finished(&info, attempts, ended, retry, job.leaks)).await;
+        around.tell(finished(&info, attempts, ended, retry, job.leaks)).await;
         match retry {
             None => break Some(outcome),
             Some(delay) => wait(delay, &mut around.told).await,
         }
     };
     if outcome.is_none() {
-        around.console.event(Event::JobSkipped { job: Arc::clone(&info), why: Skip::Cancelled }).await;
+        around.tell(Event::JobSkipped { job: Arc::clone(&info), why: Skip::Cancelled }).await;
     }
     let elapsed = around.console.elapsed().saturating_sub(begun);
     let over = Over { job, info, outcome, attempts, leaks, started, elapsed };

@@ -35,4 +35,4 @@ mod source;
 mod state;
 mod terminal;
 
-pub(crate) use scheduler::{Run, run};
+pub(crate) use scheduler::{Came, Run, run};

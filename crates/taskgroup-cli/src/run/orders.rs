@@ -16,8 +16,19 @@ pub(super) struct Orders {
     pub(super) is_hurried: bool,
     /// Stand still.
     pub(super) is_suspended: bool,
+    /// From when on nobody waits for the console: soon after everything was to end at once.
+    pub(super) gives_up_at: Option<Instant>,
+    /// How long jobs have to end at most, whatever they are given otherwise.
+    pub(super) grace_max: Option<Duration>,
     /// For how long the run has stood still altogether.
     pub(super) paused: Duration,
+}
+
+impl Orders {
+    /// How long a job has to end that is given so long.
+    pub(super) fn grace(&self, own: Duration) -> Duration {
+        self.grace_max.map_or(own, |most| own.min(most))
+    }
 }
 
 /// A job's view of the orders.
@@ -37,6 +48,16 @@ impl Told {
     pub(super) async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             pending::<()>().await;
+        }
+    }
+
+    /// Until nobody is to wait for the console any more. Cancel safe.
+    pub(super) async fn given_up(mut self) {
+        let orders =
+            self.0.wait_for(|orders| orders.gives_up_at.is_some()).await.map(|orders| orders.clone());
+        match orders.ok().and_then(|orders| orders.gives_up_at) {
+            Some(at) => sleep_until(at).await,
+            None => pending().await,
         }
     }
 }

@@ -1,5 +1,14 @@
 //! The loop of a run: who may start, what an end means for the others, signals, time.
+//!
+//! # Invariants
+//!
+//! 1. Whatever the console does, a signal or a time limit is heeded at once ([`telling`]).
+//! 2. After a signal, what nobody has read when all jobs must have ended is lost: the run ends all the same.
 
+mod suspend;
+mod telling;
+
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +16,6 @@ use std::time::Duration;
 
 use taskgroup::{Spawner, TaskGroup};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
 
 use super::attempt::GRACE;
 use super::job::{self, Over, Report, Surroundings};
@@ -16,14 +24,13 @@ use super::orders::{Due, Orders, Told};
 use super::signals::{Asked, Signals};
 use super::source::{Given, Source};
 use super::state::State;
-use super::terminal;
-use crate::console::{Console, Lost};
-use crate::event::{Cause, Event, Skip, signal_name};
+use crate::console::{Console, ConsoleThread, Lost};
+use crate::event::{Cause, Event, Skip};
 use crate::log::{Done, Entry, Log};
 use crate::plan::{Job, Plan, Settings};
 
-/// How long a suspension waits for jobs to stand still.
-const SUSPEND_LIMIT: Duration = Duration::from_millis(500);
+/// How much of the grace of the run outside may be used by this one: it is to end before it is killed.
+const PART_OF_GRACE: f64 = 0.75;
 
 /// What a run is made of.
 pub(crate) struct Run {
@@ -33,14 +40,37 @@ pub(crate) struct Run {
     pub(crate) done: Option<Done>,
 }
 
-/// Runs everything; gives the exit code when no process of it is alive.
-pub(crate) async fn run(run: Run, console: Console) -> std::io::Result<i32> {
+/// What a run has come to.
+#[derive(Debug)]
+pub(crate) struct Came {
+    pub(crate) exit_code: i32,
+    /// There was no job.
+    pub(crate) is_empty: bool,
+}
+
+/// Runs everything; comes back when no process of it is alive, and all has been written.
+pub(crate) async fn run(run: Run, console: Console, thread: ConsoleThread) -> std::io::Result<Came> {
     let signals = Signals::new()?;
     let group: TaskGroup = TaskGroup::builder().name("tg").build();
     let spawner = group.spawner();
-    let code =
-        group.run(async move { Ok(Scheduler::new(run, console, signals, spawner)?.run().await) }).await;
-    code.map_err(std::io::Error::other)
+    let came =
+        group.run(async move { Ok(Scheduler::new(run, console, signals, spawner)?.run(thread).await) }).await;
+    came.map_err(std::io::Error::other)
+}
+
+/// How long this run has to end, if it is a job of another.
+fn grace_max() -> Option<Duration> {
+    let seconds: f64 = std::env::var(GRACE).ok()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok().map(|grace| grace.mul_f64(PART_OF_GRACE))
+}
+
+/// Keys are for `tg` where it has the terminal for itself: not when commands are typed there, nor beside a pager.
+fn keys_are_ours(plan: &Plan, settings: &Settings) -> bool {
+    use std::io::{IsTerminal, stderr, stdin, stdout};
+    let is_typed = matches!(plan, Plan::Streamed(_)) && stdin().is_terminal();
+    let has_owner = matches!(plan, Plan::Listed(jobs) if jobs.iter().any(|job| job.tty));
+    let is_watched = !settings.quiet && !settings.json && stdout().is_terminal() && stderr().is_terminal();
+    is_watched && !is_typed && !has_owner
 }
 
 struct Scheduler {
@@ -53,6 +83,15 @@ struct Scheduler {
     around: Surroundings,
     reports: mpsc::UnboundedReceiver<Report>,
     running: usize,
+    /// The longest grace of the jobs so far.
+    grace: Duration,
+    /// When what nobody reads is given up, after a signal.
+    patience: Option<Due>,
+    /// What is to be told, and what was asked, while the console took nothing.
+    untold: VecDeque<Event>,
+    unanswered: VecDeque<Asked>,
+    /// Whether there was any job.
+    has_jobs: bool,
     /// Whether the source may have a job for now.
     may_have_more: bool,
     is_at_end: bool,
@@ -69,6 +108,7 @@ enum Woken {
     Report(Report),
     Asked(Asked),
     Due,
+    OutOfPatience,
     Lost(Lost),
     Key,
 }
@@ -76,7 +116,7 @@ enum Woken {
 impl Scheduler {
     fn new(run: Run, console: Console, signals: Signals, spawner: Spawner) -> std::io::Result<Self> {
         let Run { plan, settings, log, done } = run;
-        let has_tty_job = matches!(&plan, Plan::Listed(jobs) if jobs.iter().any(|job| job.tty));
+        let keyboard = Keyboard::new(keys_are_ours(&plan, &settings));
         let source = Source::new(plan)?;
         let (orders, told) = watch::channel(Orders::default());
         let (sender, reports) = mpsc::unbounded_channel();
@@ -87,6 +127,7 @@ impl Scheduler {
             reports: sender,
             shell,
             isolate: settings.isolate,
+            grace_max: grace_max(),
         };
         Ok(Self {
             source,
@@ -98,23 +139,26 @@ impl Scheduler {
             around,
             reports,
             running: 0,
+            grace: Duration::ZERO,
+            patience: None,
+            untold: VecDeque::new(),
+            unanswered: VecDeque::new(),
+            has_jobs: false,
             may_have_more: true,
             is_at_end: false,
             spawner,
             signals,
-            keyboard: Keyboard::new(!settings.quiet && !settings.json && !has_tty_job),
+            keyboard,
             log,
             done,
         })
     }
 
-    async fn run(mut self) -> i32 {
+    async fn run(mut self, thread: ConsoleThread) -> Came {
         let (jobs, limit) = (self.source.len(), self.limit.map(NonZeroUsize::get));
-        self.console().event(Event::RunStarted { jobs, limit }).await;
-        if let Some(done) = &self.done {
-            for text in done.notes() {
-                self.console().event(Event::Note { text }).await;
-            }
+        self.tell(Event::RunStarted { jobs, limit }).await;
+        for text in self.done.as_ref().map(Done::notes).unwrap_or_default() {
+            self.tell(Event::Note { text }).await;
         }
         while !(self.running == 0 && (self.is_at_end || self.state.is_ending())) {
             match self.next().await {
@@ -122,24 +166,24 @@ impl Scheduler {
                 Woken::Report(report) => self.hear(report).await,
                 Woken::Asked(asked) => self.answer(asked).await,
                 Woken::Due => {
-                    self.due = None;
-                    let limit = self.time_limit.unwrap_or_default();
-                    self.end(Cause::Deadline { limit }, None).await;
+                    self.out_of_time();
+                    self.tell_all().await;
                 }
+                Woken::OutOfPatience => self.hurry(),
                 Woken::Lost(Lost::BrokenPipe) => self.end(Cause::OutputClosed, None).await,
                 Woken::Lost(Lost::Failed(text)) => {
                     self.state.trouble();
                     let text = format!("standard output cannot be written: {text}");
-                    self.console().event(Event::Note { text }).await;
+                    self.tell(Event::Note { text }).await;
                     self.end(Cause::OutputClosed, None).await;
                 }
-                Woken::Key => self.console().show_running().await,
+                Woken::Key => self.show_running().await,
             }
         }
-        self.finish().await
+        self.finish(thread).await
     }
 
-    async fn finish(mut self) -> i32 {
+    async fn finish(mut self, thread: ConsoleThread) -> Came {
         for job in self.source.rest() {
             self.skip(&job, Skip::Cancelled).await;
         }
@@ -147,8 +191,10 @@ impl Scheduler {
         let exit_code = self.state.exit_code();
         let counts = self.state.counts;
         let elapsed = self.console().elapsed();
-        self.console().event(Event::RunFinished { exit_code, elapsed, counts }).await;
-        exit_code
+        self.tell(Event::RunFinished { exit_code, elapsed, counts }).await;
+        self.see_written(thread).await;
+        // A signal may have come since.
+        Came { exit_code: self.state.exit_code(), is_empty: !self.has_jobs && !self.state.is_ending() }
     }
 
     fn console(&self) -> &Console {
@@ -160,9 +206,14 @@ impl Scheduler {
         let may_start = has_room && self.may_have_more && !self.is_at_end && !self.state.is_ending();
         let is_ending = self.state.is_ending();
         let orders = self.orders.borrow().clone();
+        if let Some(asked) = self.unanswered.pop_front() {
+            return Woken::Asked(asked);
+        }
+        let patience = self.patience.filter(|_| !orders.is_hurried);
         tokio::select! {
             biased;
             asked = self.signals.next() => Woken::Asked(asked),
+            () = Due::reached(patience, &orders) => Woken::OutOfPatience,
             Some(report) = self.reports.recv() => Woken::Report(report),
             () = Due::reached(self.due, &orders), if !is_ending => Woken::Due,
             lost = self.around.console.lost(), if !is_ending => Woken::Lost(lost),
@@ -176,9 +227,12 @@ impl Scheduler {
             Given::Job(job) if self.done.as_ref().is_some_and(|done| done.contains(&job.key())) => {
                 self.state.counts.done_before += 1;
                 self.source.succeeded(job.number);
-                self.console().event(Event::JobSkipped { job: job.info(), why: Skip::DoneBefore }).await;
+                self.has_jobs = true;
+                self.tell(Event::JobSkipped { job: job.info(), why: Skip::DoneBefore }).await;
             }
             Given::Job(job) => {
+                self.has_jobs = true;
+                self.grace = self.grace.max(job.grace);
                 self.running += 1;
                 let around = self.around.clone();
                 self.spawner.task().name(job.name.to_string()).spawn(async move {
@@ -191,8 +245,8 @@ impl Scheduler {
             Given::Trouble(trouble) => {
                 self.is_at_end = true;
                 self.state.trouble();
-                self.console().event(Event::Note { text: trouble.to_string() }).await;
-                self.end(Cause::Outer, None).await;
+                let text = trouble.to_string().replace("\n    ", "; ");
+                self.end(Cause::Trouble { text }, None).await;
             }
         }
     }
@@ -210,6 +264,9 @@ impl Scheduler {
         self.may_have_more = true;
         let Some(outcome) = &over.outcome else {
             self.state.counts.skipped += 1;
+            for lost in self.source.failed(over.job.number) {
+                self.skip(&lost, Skip::Cancelled).await;
+            }
             return;
         };
         self.write_log(&over).await;
@@ -236,7 +293,7 @@ impl Scheduler {
 
     async fn skip(&mut self, job: &Job, why: Skip) {
         self.state.counts.skipped += 1;
-        self.console().event(Event::JobSkipped { job: job.info(), why }).await;
+        self.tell(Event::JobSkipped { job: job.info(), why }).await;
     }
 
     async fn write_log(&mut self, over: &Over) {
@@ -255,79 +312,19 @@ impl Scheduler {
             self.log = None;
             self.state.trouble();
             let text = format!("the log cannot be written any more: {error}");
-            self.console().event(Event::Note { text }).await;
+            self.tell(Event::Note { text }).await;
         }
     }
 
     async fn answer(&mut self, asked: Asked) {
         match asked {
-            Asked::End(signal) if self.state.is_ending() => {
-                // One that comes while the run ends for another cause is the first one.
-                if self.state.asked_again(signal) && !self.orders.borrow().is_hurried {
-                    self.console().event(Event::Hurried { signal: signal_name(signal) }).await;
-                    self.orders.send_modify(|orders| orders.is_hurried = true);
-                }
-            }
             Asked::End(signal) => {
-                let is_nested = std::env::var_os(GRACE).is_some();
-                let name = signal_name(signal);
-                let cause = if is_nested && signal == libc::SIGTERM {
-                    Cause::Outer
-                } else {
-                    Cause::Signal { signal: name }
-                };
-                self.end(cause, Some(signal)).await;
+                self.heed(signal);
+                self.tell_all().await;
             }
             Asked::Suspend => self.suspend().await,
             Asked::Continue => self.keyboard.take(),
-            Asked::Show => self.console().show_running().await,
-        }
-    }
-
-    /// Ends the run: nothing is started any more, and what runs is ended.
-    async fn end(&mut self, cause: Cause, signal: Option<i32>) {
-        let text: Arc<str> = cause.to_string().into();
-        if self.state.end(cause.clone(), signal) {
-            self.console().event(Event::Cancelling { cause }).await;
-            self.orders.send_modify(|orders| orders.ending = Some(text));
-        }
-    }
-
-    /// Stands still until SIGCONT: the jobs, the timers, then `tg` itself.
-    async fn suspend(&mut self) {
-        self.keyboard.leave();
-        let console = self.console().clone();
-        let begun = tokio::time::Instant::now();
-        self.orders.send_modify(|orders| orders.is_suspended = true);
-        let expected = self.running;
-        let _ = timeout(SUSPEND_LIMIT, self.all_stand_still(expected)).await;
-        console.suspend().await;
-        terminal::take_back();
-        // SIGSTOP, since SIGTSTP has a handler here. This call returns when somebody has sent SIGCONT.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
-        tokio::task::yield_now().await;
-        console.resume().await;
-        let paused = begun.elapsed();
-        self.orders.send_modify(|orders| {
-            orders.is_suspended = false;
-            orders.paused += paused;
-        });
-        self.keyboard.take();
-    }
-
-    /// Until so many jobs stand still or are over.
-    async fn all_stand_still(&mut self, expected: usize) {
-        let mut still = 0;
-        while still < expected {
-            match self.reports.recv().await {
-                Some(Report::Over(over)) => {
-                    self.job_is_over(*over).await;
-                    still += 1;
-                }
-                Some(Report::StandsStill) => still += 1,
-                Some(Report::StoppedAtTerminal) => {}
-                None => return,
-            }
+            Asked::Show => self.show_running().await,
         }
     }
 }

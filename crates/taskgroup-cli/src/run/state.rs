@@ -3,8 +3,8 @@
 //! # Invariants
 //!
 //! 1. The first cause to end the run stands; so does the first failure.
-//! 2. After a signal the exit code is 128 and its number, whatever else happened; then a time limit of the run counts, then the
-//!    first failure, then the success.
+//! 2. After a signal the exit code is 128 and its number, whatever else happened; then trouble of `tg` itself counts, then what
+//!    has ended the run, then the first failure.
 
 use crate::event::{Cause, Counts, Outcome};
 use crate::exit;
@@ -80,11 +80,13 @@ impl State {
         if let Some(signal) = self.signal {
             return exit::SIGNAL + signal;
         }
+        if self.trouble {
+            return exit::TROUBLE;
+        }
         match &self.ending {
             Some(Cause::OutputClosed) => exit::SIGNAL + libc::SIGPIPE,
-            Some(Cause::Deadline { .. }) => self.first_failure.unwrap_or(exit::DEADLINE),
+            Some(Cause::Deadline { .. }) => exit::DEADLINE,
             Some(Cause::FirstSuccess { .. }) => exit::SUCCESS,
-            _ if self.trouble => exit::TROUBLE,
             _ if self.policy == Policy::FirstSuccess && self.counts.succeeded > 0 => exit::SUCCESS,
             _ => self.first_failure.unwrap_or(exit::SUCCESS),
         }
