@@ -8,7 +8,9 @@
 //! 2. A cancel (R12) cuts the watching, and the cleanup that stands beside it ends the command: so it is awaited by whoever awaits this.
 //! 3. A dropped future has dropped its [`Running`], which kills (R2).
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -199,11 +201,13 @@ async fn read(pipe: &mut Option<Receiver>, buffer: &mut [u8]) -> usize {
     }
 }
 
-/// What is in the pipe and has not been read (invariant 1).
+/// What is in the pipe and has not been read (invariant 1). The pipe itself is asked: the runtime may not have heard yet of what
+/// came last.
 fn drain(pipe: &mut Option<Receiver>, buffer: &mut [u8], mut write: impl FnMut(&[u8])) {
-    let Some(open) = pipe else { return };
+    let Some(Ok(open)) = pipe.as_ref().map(|pipe| pipe.as_fd().try_clone_to_owned()) else { return };
+    let mut open = File::from(open);
     loop {
-        match open.try_read(buffer) {
+        match open.read(buffer) {
             Ok(read) if read > 0 => write(&buffer[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             _ => return,

@@ -41,7 +41,7 @@ impl Template {
     pub(super) fn read(text: &OsStr) -> Result<Self, Trouble> {
         let text = trim_end(text.as_bytes());
         if text.is_empty() {
-            return Err(refusal("the command is empty".into()).advice("for instance: tg each 'gzip {}'"));
+            return Err(refusal("it is empty".into()).advice("for instance: tg each 'gzip {}'"));
         }
         if text.contains(&0) {
             return Err(refusal("the command holds a NUL byte".into()));

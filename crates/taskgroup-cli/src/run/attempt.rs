@@ -241,6 +241,15 @@ async fn pump(pipe: Option<Receiver>, stream: Stream, job: usize, console: &Cons
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && !over.is_set() => {
                 either(pipe.readable(), over.reached()).await;
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            _ => return,
+        }
+    }
+    // The runtime may not have heard yet of what came last: the pipe itself knows.
+    loop {
+        match rustix::io::read(&pipe, &mut buffer[..]) {
+            Ok(read) if read > 0 => console.output(job, stream, buffer[..read].to_vec()).await,
+            Err(rustix::io::Errno::INTR) => {}
             _ => return,
         }
     }

@@ -74,7 +74,7 @@ fn jobs_files() {
 fn templates() {
     let folder = Folder::new();
     refused(&folder, &["each", "touch made `echo {}`", "--", "x"], "after a backtick");
-    refused(&folder, &["each", "", "--", "x"], "COMMAND");
+    refused(&folder, &["each", "", "--", "x"], "is empty");
 }
 
 /// An error in what is read as there is room ends the run, with its cause.

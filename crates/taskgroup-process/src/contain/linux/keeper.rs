@@ -292,7 +292,11 @@ impl Keeper {
             self.kept.suspended = None;
             let now = sys::now();
             self.phase = Phase::Killing { since: now, pause: 1 };
-            self.kept.tally.killed = self.kill_round().signalled;
+            // Counted first: the group of the leader falls before anybody is looked at.
+            let mut alive = 0;
+            self.set.for_each(&mut |_| alive += 1);
+            self.kept.tally.killed = alive;
+            self.kill_round();
         }
     }
 
