@@ -92,3 +92,47 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Cause = Cause::Deadline { limit: std::time::Duration::from_secs(1) };
+
+    fn state(policy: Policy, ends: &[Outcome]) -> State {
+        let mut state = State::new(policy);
+        ends.iter().for_each(|outcome| drop(state.count(outcome, 1, 0)));
+        state
+    }
+
+    #[test]
+    fn the_first_failure_counts_unless_the_run_has_ended_for_another_cause() {
+        let failures = [Outcome::Succeeded, Outcome::Failed { code: 3 }, Outcome::Failed { code: 4 }];
+        let mut state = state(Policy::KeepGoing, &failures);
+        assert_eq!(state.exit_code(), 3);
+        assert!(state.end(LIMIT, None));
+        assert_eq!(state.exit_code(), exit::DEADLINE);
+        state.trouble();
+        assert_eq!(state.exit_code(), exit::TROUBLE);
+        assert!(!state.asked_again(libc::SIGTERM));
+        assert_eq!(state.exit_code(), exit::SIGNAL + libc::SIGTERM);
+        assert!(state.asked_again(libc::SIGINT));
+        assert_eq!(state.exit_code(), exit::SIGNAL + libc::SIGTERM, "the first signal stands");
+    }
+
+    #[test]
+    fn one_success_is_enough_where_the_first_one_counts() {
+        let ends = [Outcome::Failed { code: 3 }, Outcome::Succeeded];
+        assert_eq!(state(Policy::FirstSuccess, &ends).exit_code(), exit::SUCCESS);
+        assert_eq!(state(Policy::FirstSuccess, &ends[..1]).exit_code(), 3);
+        assert_eq!(state(Policy::FirstSuccess, &[]).exit_code(), exit::SUCCESS);
+    }
+
+    #[test]
+    fn a_signal_is_never_a_success() {
+        let mut state = state(Policy::KeepGoing, &[Outcome::Succeeded]);
+        assert!(state.end(Cause::Outer, Some(libc::SIGTERM)));
+        assert_eq!(state.exit_code(), exit::SIGNAL + libc::SIGTERM);
+        assert!(!state.end(LIMIT, None), "the first cause stands");
+    }
+}

@@ -66,11 +66,6 @@ fn completions_and_the_man_page() {
         let ended = folder.tg(["completions", shell]).run().code(0).is_silent();
         assert!(ended.out.contains("timeout-each"), "{shell}");
     }
-    let bash = folder.tg(["completions", "bash"]).run().out;
-    folder.write("tg.bash", bash);
-    assert!(
-        std::process::Command::new("sh").args(["-n", "tg.bash"]).current_dir(folder.root()).status().is_ok()
-    );
     let page = folder.tg(["man"]).run().code(0).is_silent().out;
     assert!(page.contains(".TH tg 1") && page.contains("timeout\\-each"), "{page}");
     folder.tg(["completions", "nosuch"]).run().code(125);

@@ -3,7 +3,8 @@
 use crate::program::{Folder, all_gone, pids};
 
 /// A job that takes its time to end, and one that must be killed.
-const TIDY: &str = "trap 'echo job >> order; exit 0' TERM; sleep 1000 & echo $$ >> pids; echo > here; wait";
+const TIDY: &str =
+    "trap 'echo job >> order; exit 0' TERM; echo $$ >> pids; sh -c 'echo > here; exec sleep 1000' & wait";
 const STUBBORN: &str = "trap '' TERM; echo $$ >> pids; echo > here; while :; do sleep 1000; done";
 
 fn scripts(folder: &Folder, job: &str) {

@@ -140,7 +140,7 @@ fn a_job_may_own_the_terminal() {
 fn who_owns_the_terminal_gets_ctrl_c_itself() {
     let folder = Folder::new();
     let (mut here, mut go) = (folder.gate("here"), folder.gate("go"));
-    let ask = "trap 'echo interrupted > here; exit 0' INT; sleep 1000 & echo > here; wait";
+    let ask = "trap 'echo interrupted > here; exit 0' INT; sh -c 'echo > here; exec sleep 1000' & wait";
     folder.write(
         "jobs.toml",
         format!("[job.ask]\nrun=\"{ask}\"\ntty=true\nleaks='ignore'\n[job.b]\nrun='read x < go; echo b'\n"),

@@ -65,7 +65,7 @@ fn a_job_may_have_a_grace_of_its_own() {
 fn who_heeds_sigterm_has_the_grace_to_do_so() {
     let folder = Folder::new();
     let (mut here, mut go) = (folder.gate("here"), folder.gate("go"));
-    let tidy = "trap 'echo tidied > tidied; exit 0' TERM; sleep 1000 & echo > here; wait";
+    let tidy = "trap 'echo tidied > tidied; exit 0' TERM; sh -c 'echo > here; exec sleep 1000' & wait";
     let ended = {
         let program = folder.tg(["run", tidy, "read x < go; exit 2"]).start();
         here.hears();
