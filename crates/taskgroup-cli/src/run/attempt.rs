@@ -167,11 +167,11 @@ impl Watch {
     fn obey(&mut self, orders: Orders, running: &mut Running, job: &Job, around: &Surroundings) {
         let before = std::mem::replace(&mut self.orders, orders);
         let orders = &self.orders;
-        if let (None, Some(cause)) = (&before.ending, &orders.ending) {
-            if !self.leader_has_ended {
-                self.cancelled = Some(Arc::clone(cause));
-                self.due = None;
-            }
+        if let (None, Some(cause)) = (&before.ending, &orders.ending)
+            && !self.leader_has_ended
+        {
+            self.cancelled = Some(Arc::clone(cause));
+            self.due = None;
         }
         let is_new = before.ending.is_none() || before.grace_max != orders.grace_max;
         if orders.ending.is_some() && is_new {
