@@ -172,7 +172,7 @@ fn what_is_no_log() {
     let trouble = Log::open(&folder.path().join("no/log")).expect_err("no folder").to_string();
     assert!(trouble.contains("no such file or folder"), "{trouble}");
     fs::write(&path, "").expect("write");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("permissions");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).expect("permissions");
     // The superuser may read it all the same.
     if fs::File::open(&path).is_err() {
         assert!(Log::open(&path).expect_err("permission").to_string().contains("no permission"));
