@@ -44,7 +44,7 @@ Exit codes: see `tg --help`.";
 
 const EACH_EXAMPLES: &str = "\
 Examples:
-  tg each 'gzip -k {}' -- *.txt         one job a file, -j as CPUs
+  tg each 'gzip -k {}' -- *.txt    one job a file
   find . -name '*.png' -print0 | tg each -0 'optipng {}'
   tg each -j 8 'curl -fsS {} -o page{#}.html' < urls.txt
   tg each 'x={}; mv \"$x\" \"${x%.jpeg}.jpg\"' -- *.jpeg
