@@ -12,7 +12,7 @@ use super::cell::LocalJoin;
 use super::kind::{Host, SameThread};
 use crate::sync::Arc;
 use crate::task::TaskError;
-use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, WaitKey};
+use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, NodeRef, WaitKey};
 
 /// The handle of a child of a [`LocalGroup`](crate::LocalGroup) or [`SendLocalGroup`](crate::SendLocalGroup): await it for
 /// the child's value, or cancel the child. What [`Task`](crate::Task) is for other children.
@@ -47,7 +47,7 @@ use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, WaitKey};
 ///
 /// When polled again after it has given its result.
 pub struct LocalTask<'env, T: 'env, H: Host = SameThread> {
-    cell: Arc<dyn LocalJoin<T> + 'env>,
+    pub(super) cell: Arc<dyn LocalJoin<T> + 'env>,
     // It may go where the value may, and where the host's spawners may.
     value: PhantomData<(T, H)>,
 }
@@ -69,6 +69,10 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
         Self { cell, value: PhantomData }
     }
 
+    pub(super) fn member(&self) -> NodeRef {
+        Arc::clone(&self.cell).into_node_ref()
+    }
+
     fn info(&self) -> NodeInfo {
         self.cell.node().info()
     }
@@ -88,7 +92,7 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
     fn cancel_with(&self, message: Option<Cow<'static, str>>) {
         if !self.is_finished() {
             let cause = CancelCause::new(CancelReason::Requested(message), self.info());
-            tree::cancel(&Arc::clone(&self.cell).into_node_ref(), cause);
+            tree::cancel(&self.member(), cause);
         }
     }
 
