@@ -8,7 +8,6 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use common::{Alive, Steps, within_an_hour};
@@ -407,7 +406,7 @@ async fn own_start(goes: Goes) {
     let group: &'static LocalGroup<'static> = Box::leak(Box::default());
     let slot: Rc<RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>> = Rc::default();
     let (taken, guard) = (Rc::clone(&slot), alive.guard());
-    let start = group.start::<(), (), _>(|ready| async move {
+    let start = group.start::<(), (), _>(move |ready| async move {
         let (_ready, _guard) = (ready, guard);
         yield_now().await;
         let own = taken.take();
@@ -466,11 +465,11 @@ async fn dropping_the_start_in_a_send_group_cancels_the_child() {
         .build();
     let body = async {
         for fails in [false, true] {
-            let guard = alive.guard();
-            let mut start = Box::pin(group.start::<_, (), _>(|ready| async move {
+            let (guard, alive_inside) = (alive.guard(), &alive);
+            let mut start = Box::pin(group.start::<_, (), _>(move |ready| async move {
                 let _guard = guard;
                 shield(sleep(Duration::from_secs(5))).await;
-                ready.ready(alive.guard());
+                ready.ready(alive_inside.guard());
                 anyhow::ensure!(!fails, "too late");
                 pending().await
             }));
@@ -488,35 +487,4 @@ async fn dropping_the_start_in_a_send_group_cancels_the_child() {
     within_an_hour(group.run(body)).await.unwrap();
     let report = group.report();
     assert_eq!((report.failed(), report.cut(), report.spawned()), (1, 1, 2));
-}
-
-/// A child that has ended stands in the row beside one in the background that was never polled, when the body has ended
-/// and tokio's budget is used up.
-#[tokio::test]
-async fn a_child_that_ended_in_its_first_poll_is_not_entered_later() {
-    let group: LocalGroup = LocalGroup::new();
-    let spawner = group.spawner();
-    group.spawn(async move {
-        // Woken before the other one, and so ahead of it in the next round.
-        let mut woken = false;
-        std::future::poll_fn(|cx| {
-            cx.waker().wake_by_ref();
-            if std::mem::replace(&mut woken, true) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-        spawner.task().background().spawn(pending::<anyhow::Result<()>>());
-        while tokio::task::coop::has_budget_remaining() {
-            std::future::poll_fn(|cx| tokio::task::coop::poll_proceed(cx).map(|unit| unit.made_progress()))
-                .await;
-        }
-        Ok(())
-    });
-    group.spawn(std::future::poll_fn(|cx| {
-        cx.waker().wake_by_ref();
-        Poll::Ready(anyhow::Ok(()))
-    }));
-    let body = async { Ok(()) };
-    group.run(body).await.unwrap();
-    let group_report = group.report();
-    assert_eq!((group_report.spawned(), group_report.completed(), group_report.cut()), (3, 2, 0));
 }
