@@ -30,7 +30,7 @@ use crate::{error, lost};
 
 /// By this a started child says that it is ready, with a value for its starter.
 ///
-/// Dropping it says nothing: the starter then waits until the child ends.
+/// It may go wherever the value may. Dropping it says nothing: the starter then waits until the child ends.
 ///
 /// ```
 /// # use taskgroup::Ready;

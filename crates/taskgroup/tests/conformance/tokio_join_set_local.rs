@@ -166,18 +166,18 @@ fn line_24_spawn_local_on_local_set_spawn_then_drop() {
 /// A group is cancelled from another thread by its token; its children are dropped on their own.
 #[test]
 fn line_29_remote_abort_local_set_3929() {
-    struct DroppedOn(Arc<Mutex<Option<std::thread::ThreadId>>>, Rc<()>);
+    struct DroppedOn(Arc<Mutex<Option<std::thread::ThreadId>>>);
     impl Drop for DroppedOn {
         fn drop(&mut self) {
             *self.0.lock().unwrap() = Some(std::thread::current().id());
         }
     }
     let dropped_on = Arc::new(Mutex::new(None));
-    let captured = DroppedOn(Arc::clone(&dropped_on), Rc::new(()));
+    let captured = DroppedOn(Arc::clone(&dropped_on));
     on_a_set(async move {
         let group: LocalGroup = LocalGroup::new();
         let task = group.spawn::<()>(async move {
-            let _captured = captured;
+            let _captured = (captured, Rc::new("not `Send`"));
             pending().await
         });
         let body = async {
