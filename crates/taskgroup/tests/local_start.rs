@@ -391,6 +391,8 @@ async fn a_group_whose_last_child_is_dropped_from_outside_ends() {
     assert_eq!((group.report().cut(), group.report().spawned()), (1, 1));
 }
 
+type Start = Pin<Box<dyn Future<Output = ()>>>;
+
 /// When a start goes that its own child owns.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Goes {
@@ -404,7 +406,7 @@ enum Goes {
 async fn own_start(goes: Goes) {
     let alive = Alive::new();
     let group: &'static LocalGroup<'static> = Box::leak(Box::default());
-    let slot: Rc<RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>> = Rc::default();
+    let slot: Rc<RefCell<Option<Start>>> = Rc::default();
     let (taken, guard) = (Rc::clone(&slot), alive.guard());
     let start = group.start::<(), (), _>(move |ready| async move {
         let (_ready, _guard) = (ready, guard);
@@ -419,7 +421,7 @@ async fn own_start(goes: Goes) {
         pending::<()>().await;
         unreachable!("cut")
     });
-    let mut start: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async { drop(start.await) });
+    let mut start: Start = Box::pin(async { drop(start.await) });
     let body = async {
         assert!(futures::poll!(start.as_mut()).is_pending());
         slot.replace(Some(start));
