@@ -12,14 +12,13 @@ use std::task::{Context, Poll};
 use super::cell::Options;
 use super::group::{self, HostedGroup};
 use super::handle::LocalTask;
-use super::inbox::Link;
 use super::kind::{Fits, Host};
 use super::spawner::LocalSpawner;
 use super::task_builder::LocalTaskBuilder;
 use crate::error::StartError;
 use crate::group::{GroupCore, Handle, Ready, start};
 use crate::sync::Arc;
-use crate::tree::{self, Activity, CancelCause, DropMode, NodeRef, WaitKey};
+use crate::tree::{self, CancelCause, DropMode, NodeRef};
 
 impl<'env, E: Send + 'static, H: Host> HostedGroup<'env, E, H> {
     /// Spawns a child and waits until it says that it is ready, with a value (R20).
@@ -145,7 +144,7 @@ impl<'env, T: 'env, E: Send + 'static, H: Host> Handle<E> for LocalTask<'env, T,
     }
 
     fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.cell.poll_done(WaitKey::HANDLE, cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
+        LocalTask::poll_ended(self, cx)
     }
 
     fn into_cause(self) -> Option<CancelCause> {
@@ -158,13 +157,9 @@ impl<'env, T: 'env, E: Send + 'static, H: Host> Handle<E> for LocalTask<'env, T,
             return tree::cancel(&child, cause);
         }
         tree::drop_subtree(&child, cause, DropMode::Wait);
-        if child.activity() != Activity::Idle {
-            // Polled: it is cut at its next wait. Or it has ended, or is just ending.
-            return;
-        }
-        let link: *const Link = Arc::as_ptr(&child).cast();
-        // SAFETY: H1: on the thread of the group, so as good as the host. A child begins with its link.
-        unsafe { ((*link).vtable.end)(link) };
+        // SAFETY: H1: on the thread of the group, so as good as the host. A child that is being polled is cut at its next
+        // wait instead.
+        unsafe { self.end() };
         if core.hosted().inbox.wake_if_asleep() {
             core.hosted().wake_host(&core.member());
         }

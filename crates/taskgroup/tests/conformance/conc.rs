@@ -975,7 +975,8 @@ async fn add_place(item: &mut usize, place: usize) -> Result<(), &'static str> {
     if *item == PANICS {
         panic_any("super bad");
     }
-    Ok(*item += place)
+    *item += place;
+    Ok(())
 }
 
 /// By places: each child borrows the whole slice through a cell of each item.
@@ -983,13 +984,13 @@ async fn add_place(item: &mut usize, place: usize) -> Result<(), &'static str> {
 async fn line_80_for_each_idx() {
     changes_in_place(|group, items| {
         let items = Cell::from_mut(items).as_slice_of_cells();
-        for place in 0..items.len() {
-            group.spawn(async move {
-                let mut item = items[place].get();
-                add_place(&mut item, place).await?;
-                Ok(items[place].set(item))
-            });
-        }
+        let change = async |place: usize| {
+            let mut item = items[place].get();
+            add_place(&mut item, place).await?;
+            items[place].set(item);
+            Ok(())
+        };
+        (0..items.len()).for_each(|place| drop(group.spawn(change(place))));
     })
     .await;
 }
