@@ -344,7 +344,11 @@ fn which_local_things_are_send() {
         });
         group.wait_idle().await;
         let body = async {
-            let (length, child) = group.start(|ready| async { Ok(ready.ready(text.len())) }).await?;
+            let listen = async |ready: Ready<usize>| {
+                ready.ready(text.len());
+                Ok(())
+            };
+            let (length, child) = group.start(listen).await?;
             child.await?;
             Ok(length + task.await?)
         };
@@ -369,7 +373,8 @@ fn the_future_of_start_goes_where_its_group_goes() {
     impl<T> Otherwise for Probe<T> {}
 
     async fn child(ready: Ready<u8>) -> Result<(), Error> {
-        Ok(ready.ready(1))
+        ready.ready(1);
+        Ok(())
     }
     let (here, anywhere) = (LocalGroup::new(), SendLocalGroup::new());
     let (spawner, far_spawner) = (here.spawner(), anywhere.spawner());
