@@ -52,6 +52,7 @@ table! {
     Place<'static, Sendable>: Send Sync Unpin;
     TrySpawnError<u8>: Send Sync Unpin;
     Ready<u8>: Send Sync Unpin;
+    Ready<Local>: Unpin, not Send Sync;
     CancelToken: Send Sync Unpin Eq;
     CancelScope: Send Sync Unpin;
     ScopeHandle: Send Sync Unpin;
@@ -342,6 +343,45 @@ fn which_local_things_are_send() {
             Ok(())
         });
         group.wait_idle().await;
-        group.run(async { Ok(task.await?) }).await
+        let body = async {
+            let listen = async |ready: Ready<usize>| {
+                ready.ready(text.len());
+                Ok(())
+            };
+            let (length, child) = group.start(listen).await?;
+            child.await?;
+            Ok(length + task.await?)
+        };
+        group.run(body).await
     }));
+}
+
+/// The future of `start` spawns when it is polled, so it stays where its group stays.
+#[test]
+fn the_future_of_start_goes_where_its_group_goes() {
+    struct Probe<T>(T);
+    impl<T: Send> Probe<T> {
+        fn is_send(&self) -> bool {
+            true
+        }
+    }
+    trait Otherwise {
+        fn is_send(&self) -> bool {
+            false
+        }
+    }
+    impl<T> Otherwise for Probe<T> {}
+
+    async fn child(ready: Ready<u8>) -> Result<(), Error> {
+        ready.ready(1);
+        Ok(())
+    }
+    let (here, anywhere) = (LocalGroup::new(), SendLocalGroup::new());
+    let (spawner, far_spawner) = (here.spawner(), anywhere.spawner());
+    assert!(Probe(anywhere.start(child)).is_send());
+    assert!(Probe(far_spawner.start(child)).is_send());
+    assert!(Probe(anywhere.task().start(child)).is_send());
+    assert!(!Probe(here.start(child)).is_send());
+    assert!(!Probe(spawner.start(child)).is_send());
+    assert!(!Probe(here.task().start(child)).is_send());
 }

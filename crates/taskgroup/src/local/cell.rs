@@ -392,8 +392,13 @@ where
     E: Send + 'static,
     H: Host,
 {
-    // SAFETY: the caller is the host, and the link is in its row, so alive.
-    unsafe { LocalCell::enter_books(&LocalCell::<F, T, E, H>::arc(link)) };
+    // SAFETY: the caller is the host, and the link is in its row, so alive. Who has ended without standing in the books,
+    // and was woken before that, is not entered any more.
+    unsafe {
+        if !(*link).has_ended() {
+            LocalCell::enter_books(&LocalCell::<F, T, E, H>::arc(link));
+        }
+    }
 }
 
 /// # Safety

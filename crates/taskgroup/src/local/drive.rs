@@ -83,8 +83,10 @@ where
         }
         Arc::from_raw(cell)
     };
+    // On its way to its end: the drop of its own start, in a destructor of its own, leaves it alone.
+    let started = !cell.head.state.begin_poll();
     // SAFETY: C1, the host.
-    unsafe { end_cut(&cell, cell.head.state.has_started()) };
+    unsafe { end_cut(&cell, started) };
     let_go(cell);
 }
 
@@ -433,7 +435,11 @@ where
 {
     match ended {
         Ended::Value(value) => Outcome::Value(value),
-        Ended::Diverted { .. } => unreachable!("nobody starts a local child"),
+        Ended::Diverted { panicked } => {
+            // SAFETY: C1. It has failed, if not for its group: the books say so.
+            unsafe { LocalCell::enter_books(cell) };
+            if panicked { Outcome::Panicked } else { Outcome::Failed }
+        }
         // SAFETY: C1.
         Ended::Panicked(panic) => unsafe { report_panic(cell, panic) },
         // SAFETY: C1.

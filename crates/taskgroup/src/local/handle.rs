@@ -9,10 +9,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::cell::LocalJoin;
+use super::inbox::Link;
 use super::kind::{Host, SameThread};
 use crate::sync::Arc;
 use crate::task::TaskError;
-use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, WaitKey};
+use crate::tree::{self, Activity, CancelCause, CancelReason, Id, NodeInfo, NodeRef, WaitKey};
 
 /// The handle of a child of a [`LocalGroup`](crate::LocalGroup) or [`SendLocalGroup`](crate::SendLocalGroup): await it for
 /// the child's value, or cancel the child. What [`Task`](crate::Task) is for other children.
@@ -69,6 +70,29 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
         Self { cell, value: PhantomData }
     }
 
+    pub(super) fn member(&self) -> NodeRef {
+        Arc::clone(&self.cell).into_node_ref()
+    }
+
+    /// Whether the child has ended, also for a region that is cancelled.
+    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.cell.poll_done(WaitKey::HANDLE, cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Drops the future of the child, as its host, and ends it. Nothing if it is being polled, has ended, or is on its
+    /// way to its end.
+    ///
+    /// # Safety
+    ///
+    /// H1.
+    pub(super) unsafe fn end(&self) {
+        if self.cell.activity() == Activity::Idle {
+            let link: *const Link = Arc::as_ptr(&self.cell).cast();
+            // SAFETY: H1. A cell begins with its link.
+            unsafe { ((*link).vtable.end)(link) };
+        }
+    }
+
     fn info(&self) -> NodeInfo {
         self.cell.node().info()
     }
@@ -88,7 +112,7 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
     fn cancel_with(&self, message: Option<Cow<'static, str>>) {
         if !self.is_finished() {
             let cause = CancelCause::new(CancelReason::Requested(message), self.info());
-            tree::cancel(&Arc::clone(&self.cell).into_node_ref(), cause);
+            tree::cancel(&self.member(), cause);
         }
     }
 

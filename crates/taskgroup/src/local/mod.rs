@@ -49,6 +49,7 @@ mod run;
 mod scope;
 mod seat;
 mod spawner;
+mod start;
 mod state;
 mod task_builder;
 mod waker;

@@ -39,7 +39,7 @@ use crate::tree::{Id, Member, Straggler};
 /// # Ok(()) }
 /// ```
 pub struct LocalSpawner<'env, E: Send + 'static = crate::Error, H: Host = SameThread> {
-    core: Arc<GroupCore<E>>,
+    pub(super) core: Arc<GroupCore<E>>,
     // As in the group.
     env: PhantomData<fn(&'env ()) -> &'env ()>,
     host: PhantomData<H>,

@@ -45,7 +45,7 @@ impl<H: Host> State<H> {
         before
     }
 
-    /// It is polled. True: for the first time.
+    /// It is polled, or ended unpolled. True: it has never been polled before.
     #[inline]
     pub(super) fn begin_poll(&self) -> bool {
         self.set(STARTED | POLLED) & STARTED == 0
@@ -58,10 +58,6 @@ impl<H: Host> State<H> {
         } else {
             self.word.store(self.word.load(Ordering::Relaxed) & !POLLED, Ordering::Relaxed);
         }
-    }
-
-    pub(super) fn has_started(&self) -> bool {
-        self.word.load(Ordering::Relaxed) & STARTED != 0
     }
 
     /// The stage holds the outcome. True: no handle is left, the caller drops the value.
