@@ -7,6 +7,8 @@ mod cancels;
 mod common;
 mod completed;
 mod failures;
+mod in_order;
+mod local;
 mod ordered;
 
 use std::sync::Arc;

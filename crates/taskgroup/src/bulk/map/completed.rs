@@ -1,4 +1,4 @@
-//! `map`, with the results as they complete.
+//! `map`, with the results as a stream: as they complete, or in the order of the items.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,7 +15,8 @@ use crate::error::ErrorGroup;
 use crate::sync::{Mutex, lock};
 use crate::tree;
 
-/// The results of a [`map`](crate::map()) as they complete: from [`Map::as_completed`](crate::Map::as_completed).
+/// The results of a [`map`](crate::map()) as they complete: from [`Map::as_completed`](crate::Map::as_completed); or in
+/// the order of the items: from [`Map::ordered`](crate::Map::ordered).
 ///
 /// A stream of `Result<T, ErrorGroup<E>>`: each value as it comes, and at the end, if there were failures, one
 /// `Err` with all of them. A failure that cancels the rest ends the stream when the others have ended, behind the
@@ -112,19 +113,20 @@ where
                         return Poll::Ready(Some(Ok(value)));
                     }
                     let Poll::Ready(joined) = running.poll_join(cx) else {
-                        // What this very task has brought there wakes nobody.
-                        return match K::Crew::IN_TASK && !tree::is_cut() {
-                            true => running
-                                .take_ready(&mut self.window, cx)
-                                .map_or(Poll::Pending, |value| Poll::Ready(Some(Ok(value)))),
-                            false => Poll::Pending,
-                        };
+                        // What this very task has brought wakes nobody.
+                        if K::Crew::IN_TASK
+                            && !tree::is_cut()
+                            && let Some(value) = running.take_ready(&mut self.window, cx)
+                        {
+                            return Poll::Ready(Some(Ok(value)));
+                        }
+                        return Poll::Pending;
                     };
                     let ended = State::Ended(VecDeque::new(), None);
                     let State::Running(running) = std::mem::replace(&mut self.state, ended) else {
                         unreachable!("seen above")
                     };
-                    self.state = running.into_rest(&mut self.window, joined);
+                    self.state = running.into_rest(self.window.take(), joined);
                 }
                 State::Ended(left, errors) => {
                     let cut = tree::is_cut();
@@ -181,7 +183,11 @@ where
         ready
     }
 
-    fn into_rest(self, window: &mut Option<Window<T>>, joined: Joined<E>) -> State<S, F, T, E, K> {
+    fn into_rest(self, mut window: Option<Window<T>>, joined: Joined<E>) -> State<S, F, T, E, K> {
+        if joined.is_err() {
+            // Who resumes a panic leaves nothing behind.
+            drop_guarded(window.take());
+        }
         let (this, joined) = self.unless_panicked(joined);
         let mut outbox = lock(this.outbox());
         let (left, waker) = (std::mem::take(&mut outbox.ready), outbox.waker.take());
@@ -194,13 +200,13 @@ where
         };
         this.clear();
         let left = match window {
-            None => left.into_iter().filter_map(in_one).collect(),
-            Some(window) => {
+            None => left.into_iter().filter_map(with_value).collect(),
+            Some(mut window) => {
                 left.into_iter().for_each(|(index, result)| window.put(index, result));
-                let left = std::iter::from_fn(|| window.take_next()).filter_map(in_one).collect();
-                // Behind an item that was cut.
-                drop_guarded(std::mem::replace(window, Window::new()));
-                left
+                let given = std::iter::from_fn(|| window.take_next()).filter_map(with_value).collect();
+                // What stands behind an item that was cut.
+                drop_guarded(window);
+                given
             }
         };
         State::Ended(left, errors)
@@ -214,7 +220,8 @@ where
     }
 }
 
-fn in_one<T>((index, result): (usize, Option<T>)) -> Option<(usize, T)> {
+/// Without those that are passed over.
+fn with_value<T>((index, result): (usize, Option<T>)) -> Option<(usize, T)> {
     result.map(|value| (index, value))
 }
 

@@ -41,8 +41,9 @@ use crate::tree;
 ///   a [`name`](Map::name) that name in place of `map`.
 /// * An item that computes for long or blocks its thread holds up nobody but itself, as long as the runtime has
 ///   another thread.
-/// * Settings come before the first poll; so does [`as_completed`](Map::as_completed), for the results as they come.
-///   Nothing is pulled before that poll.
+/// * Settings come before the first poll; so do [`as_completed`](Map::as_completed) and [`ordered`](Map::ordered), for
+///   the results as a stream. Nothing is pulled before that poll.
+/// * Where items should borrow, or are not `Send`, take [`map_local`](crate::map_local).
 ///
 /// Items are run by tasks of a group that the map opens for itself: what holds for any group holds here. One task runs
 /// many items, so [`current`](crate::current()) tells of the task, not of the item.
@@ -100,7 +101,8 @@ where
     Map::new(Setup::on_all_threads(items, limit, f))
 }
 
-/// The future of [`map`] and [`map_stream`], which takes settings before its first poll.
+/// The future of [`map`], [`map_stream`], [`map_local`](crate::map_local) and
+/// [`map_local_stream`](crate::map_local_stream), which takes settings before its first poll.
 #[must_use = "futures do nothing unless polled"]
 pub struct Map<S: Stream, F, T, E: Send + 'static = crate::Error, K: MapKind<E> = AllThreads> {
     state: State<S, F, T, E, K>,
