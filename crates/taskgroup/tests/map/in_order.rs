@@ -38,7 +38,7 @@ fn every_result_comes_once_and_in_order() {
         for limit in [1, 2, 64] {
             multi_thread(workers).block_on(async {
                 let results = map_stream(stream::iter(0..2_000_usize), limit, |number| async move {
-                    if number % 5 == 0 {
+                    if number.is_multiple_of(5) {
                         tokio::task::yield_now().await;
                     }
                     Outcome::Ok(number * 2)
@@ -103,7 +103,7 @@ fn with_continue_failed_items_are_passed_over() {
     for workers in [1, 2] {
         multi_thread(workers).block_on(async {
             let work = map(0..1_000, 4, |number: usize| async move {
-                if number % 3 == 0 {
+                if number.is_multiple_of(3) {
                     tokio::task::yield_now().await;
                 }
                 assert!(number % 10 != 4, "four");
