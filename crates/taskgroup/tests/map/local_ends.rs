@@ -285,7 +285,10 @@ async fn a_cancel_ends_an_endless_map_of_ready_items() {
         let alive = Alive::new();
         let group = TaskGroup::<&'static str>::new();
         let body = group.run(async {
-            let work = map_local(guarded(&alive), 4, async |guard| Outcome::Ok(drop(guard)));
+            let work = map_local(guarded(&alive), 4, async |guard| {
+                drop(guard);
+                Outcome::Ok(())
+            });
             match as_stream {
                 true => assert!(work.as_completed().all(async |result| result.is_ok()).await),
                 false => drop(work.await),
