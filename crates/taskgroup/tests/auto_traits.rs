@@ -89,6 +89,10 @@ table! {
     MapStream<Items<std::ops::Range<u8>>, fn(u8), u8>: Send Unpin;
     MapStream<Items<std::ops::Range<u8>>, fn(u8), Local>: Unpin, not Send;
     IndexedMapStream<Items<std::ops::Range<u8>>, fn(u8), u8>: Send Unpin;
+    LocalMap<'static, Items<std::ops::Range<u8>>, fn(u8), u8>: Unpin, not Send Sync;
+    LocalMapStream<'static, Items<std::ops::Range<u8>>, fn(u8), u8>: Unpin, not Send Sync;
+    AllThreads: Send Sync Unpin;
+    InTask<'static>: Send Sync Unpin;
 }
 
 #[cfg(feature = "signal")]

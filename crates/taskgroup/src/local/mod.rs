@@ -45,6 +45,7 @@ mod inbox;
 mod kind;
 #[cfg(all(test, taskgroup_loom))]
 mod loom_tests;
+mod parts;
 mod run;
 mod scope;
 mod seat;
