@@ -6,12 +6,13 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
+use std::ptr::NonNull;
 use std::task::{Context, Poll, ready};
 
-use super::cell::LocalJoin;
+use super::cell::{At, LocalJoin};
+use super::inbox::Link;
 use super::kind::{Host, SameThread};
-use crate::sync::Arc;
-use crate::task::TaskError;
+use crate::task::{Ended, TaskError};
 use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, WaitKey};
 
 /// The handle of a child of a [`LocalGroup`](crate::LocalGroup) or [`SendLocalGroup`](crate::SendLocalGroup): await it for
@@ -47,30 +48,68 @@ use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, WaitKey};
 ///
 /// When polled again after it has given its result.
 pub struct LocalTask<'env, T: 'env, H: Host = SameThread> {
-    cell: Arc<dyn LocalJoin<T> + 'env>,
+    /// Alive as long as this is: it lives on the host's reference, or has one of its own.
+    cell: NonNull<dyn LocalJoin<T> + 'env>,
     // It may go where the value may, and where the host's spawners may.
     value: PhantomData<(T, H)>,
 }
 
 impl<T, H: Host> Unpin for LocalTask<'_, T, H> {}
 
+// SAFETY: the cell synchronises itself, but for the value, which is touched by who has the handle; in a group that stays on
+// its thread `H` forbids it.
+unsafe impl<T: Send, H: Host + Send> Send for LocalTask<'_, T, H> {}
+// SAFETY: as above; references to the value are handed out.
+unsafe impl<T: Sync, H: Host + Sync> Sync for LocalTask<'_, T, H> {}
+
 impl<'env, T: 'env, H: Host> Drop for LocalTask<'env, T, H> {
     /// A value that nobody will ask for is dropped before the child leaves its group's books, or here if it has ended.
+    #[inline]
     fn drop(&mut self) {
-        if std::mem::needs_drop::<T>() && self.cell.renounce() {
+        /// Also where the value panics.
+        struct Leave<'a, 'env, T: 'env, H: Host>(&'a LocalTask<'env, T, H>);
+        impl<'env, T: 'env, H: Host> Drop for Leave<'_, 'env, T, H> {
+            #[inline]
+            fn drop(&mut self) {
+                if self.0.cell().leave() {
+                    let link: *const Link = self.0.cell.as_ptr().cast_const().cast();
+                    // SAFETY: a cell begins with its link; the reference is the handle's, which is not used any more.
+                    unsafe { ((*link).vtable.release)(link) };
+                }
+            }
+        }
+        let leave = Leave(self);
+        if std::mem::needs_drop::<T>() && leave.0.cell().renounce() {
             // SAFETY: C2: settled, and this is the one handle.
-            drop(unsafe { self.cell.take_outcome() });
+            drop(unsafe { leave.0.cell().take_outcome() });
         }
     }
 }
 
 impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
-    pub(super) fn new(cell: Arc<impl LocalJoin<T> + 'env>) -> Self {
+    /// # Safety
+    ///
+    /// It is the one handle of this cell, which has not ended, or of which there is a reference for the handle. The cell is
+    /// of a group of this kind.
+    #[inline]
+    pub(super) unsafe fn new<F, E>(cell: At<F, T, E, H>) -> Self
+    where
+        F: Future + 'env,
+        F::Output: Into<Ended<T, E>>,
+        E: Send + 'static,
+    {
+        let cell: NonNull<dyn LocalJoin<T> + 'env> = cell.pointer();
         Self { cell, value: PhantomData }
     }
 
+    #[inline]
+    fn cell(&self) -> &(dyn LocalJoin<T> + 'env) {
+        // SAFETY: it is alive as long as this is.
+        unsafe { self.cell.as_ref() }
+    }
+
     fn info(&self) -> NodeInfo {
-        self.cell.node().info()
+        self.cell().info()
     }
 
     /// Cancels this child, and nobody else: it is cut at its next wait, its own children before it.
@@ -88,28 +127,28 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
     fn cancel_with(&self, message: Option<Cow<'static, str>>) {
         if !self.is_finished() {
             let cause = CancelCause::new(CancelReason::Requested(message), self.info());
-            tree::cancel(&Arc::clone(&self.cell).into_node_ref(), cause);
+            tree::cancel(&self.cell().member(), cause);
         }
     }
 
     /// Whether the child has ended, however it ended: its future has been dropped.
     pub fn is_finished(&self) -> bool {
-        self.cell.is_done()
+        self.cell().is_done()
     }
 
     /// The identity of the child.
     pub fn id(&self) -> Id {
-        self.cell.node().id()
+        self.cell().id()
     }
 
     /// The name the child was given.
     pub fn name(&self) -> Option<&str> {
-        self.cell.node().name()
+        self.cell().name()
     }
 
     /// Where the child was spawned.
     pub fn location(&self) -> &'static Location<'static> {
-        self.cell.node().location()
+        self.cell().location()
     }
 
     /// The result, if the child has ended; `None` before that.
@@ -122,7 +161,7 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
             return None;
         }
         // SAFETY: C2: done, this is the one handle, and taking needs it mutably or whole.
-        let outcome = unsafe { self.cell.outcome() };
+        let outcome = unsafe { self.cell().outcome() };
         Some(outcome.as_result(|| self.info()))
     }
 
@@ -153,7 +192,7 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
         struct Wait<'a, 'env, T: 'env, H: Host>(&'a LocalTask<'env, T, H>, WaitKey);
         impl<'env, T: 'env, H: Host> Drop for Wait<'_, 'env, T, H> {
             fn drop(&mut self) {
-                self.0.cell.give_up(self.1);
+                self.0.cell().give_up(self.1);
             }
         }
         let wait = Wait(self, WaitKey::new());
@@ -167,7 +206,7 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
         // tokio's budget: a loop over a thousand ended children lets others run in between.
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
         // As for the handle of a task: who awaits a child that failed is cancelled by that, and never runs on.
-        if !self.cell.poll_done(key, cx.waker())
+        if !self.cell().poll_done(key, cx.waker())
             || tree::is_cut()
             || (self.has_failed() && tree::is_being_cut())
         {
@@ -180,12 +219,12 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
     /// Whether a child that is done failed or panicked.
     fn has_failed(&self) -> bool {
         // SAFETY: C2: done, this is the one handle, and taking needs it mutably or whole.
-        unsafe { self.cell.outcome() }.is_failure()
+        unsafe { self.cell().outcome() }.is_failure()
     }
 
     fn take(&self) -> Result<T, TaskError> {
         // SAFETY: C2: done (every caller has seen it), and a caller holds the one handle mutably or whole.
-        let outcome = unsafe { self.cell.take_outcome() };
+        let outcome = unsafe { self.cell().take_outcome() };
         outcome.into_result(|| self.info())
     }
 }

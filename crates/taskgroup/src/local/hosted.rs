@@ -7,10 +7,12 @@
 //! by one that can still be polled. Where spawners cannot leave the thread ([`SameThread`](super::SameThread)) they are
 //! the host too. No reference to it is held while code of a user runs.
 
+use std::alloc::Layout;
 use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 
+use super::chunk::{self, Memory};
 use super::inbox::{Inbox, Link, Pushed, Row};
 use crate::sync::{AtomicU64, Mutex, Ordering, UnsafeCell, lock};
 use crate::tree::{self, Brief, Node, NodeRef, RECORDS_DEFAULT, WaitKey, WakerSet};
@@ -35,6 +37,7 @@ unsafe impl Sync for Hosted {}
 unsafe impl Send for Hosted {}
 
 struct Desk {
+    memory: Memory,
     row: Row,
     /// Those in the row that stand in no books.
     unentered: usize,
@@ -50,6 +53,7 @@ struct Desk {
 impl Hosted {
     pub(crate) fn new(report_records: Option<usize>) -> Self {
         let desk = Desk {
+            memory: Memory::new(),
             row: Row::new(),
             unentered: 0,
             background: 0,
@@ -74,6 +78,27 @@ impl Hosted {
     unsafe fn desk<R>(&self, at: impl FnOnce(&mut Desk) -> R) -> R {
         // SAFETY: H1, and `at` calls nobody.
         self.desk.with_mut(|desk| at(unsafe { &mut *desk }))
+    }
+
+    /// A place for the cell of a child.
+    ///
+    /// # Safety
+    ///
+    /// H1.
+    #[inline]
+    pub(super) unsafe fn place(&self, layout: Layout) -> chunk::Place {
+        // SAFETY: H1.
+        unsafe { self.desk(|desk| desk.memory.place(layout)) }
+    }
+
+    /// The group is gone.
+    ///
+    /// # Safety
+    ///
+    /// H1.
+    pub(super) unsafe fn close_memory(&self) {
+        // SAFETY: H1.
+        unsafe { self.desk(|desk| desk.memory.close()) }
     }
 
     /// Wakes the host, also through a frozen region.

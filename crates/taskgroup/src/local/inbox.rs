@@ -122,6 +122,11 @@ impl Link {
     }
 
     #[inline]
+    pub(super) fn is_queued(&self) -> bool {
+        self.wake.load(Ordering::Relaxed) & QUEUED != 0
+    }
+
+    #[inline]
     pub(super) fn has_ended(&self) -> bool {
         self.wake.load(Ordering::Relaxed) & ENDED != 0
     }

@@ -37,6 +37,8 @@
 
 mod builder;
 mod cell;
+mod child;
+mod chunk;
 mod drive;
 mod group;
 mod handle;

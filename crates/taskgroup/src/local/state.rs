@@ -1,26 +1,27 @@
 //! The state word of a local child.
 //!
-//! Every transition is a method; each returns what its caller now owes. The host writes all bits but `UNWANTED` and
-//! `WAITED`, which the handle writes. Where host and handle are on one thread, plain loads and stores do.
+//! Every transition is a method; each returns what its caller now owes. The host writes all bits but `UNWANTED`,
+//! `GONE` and `WAITED`, which the handle writes. Where host and handle are on one thread, plain loads and stores do.
 
 use std::marker::PhantomData;
 
 use super::kind::Host;
 use crate::sync::{AtomicU32, Ordering};
-use crate::tree::Activity;
 
 /// Has been polled at least once.
 const STARTED: u32 = 1;
-/// It is being polled, or is on its way to its end.
-const POLLED: u32 = 1 << 1;
 /// The handle has been dropped: whoever finishes the child drops the value too.
-const UNWANTED: u32 = 1 << 2;
+const UNWANTED: u32 = 1 << 1;
 /// The outcome is stored: from now on it is the handle's, also to drop.
-const SETTLED: u32 = 1 << 3;
+const SETTLED: u32 = 1 << 2;
 /// Somebody waits for `DONE`.
-const WAITED: u32 = 1 << 4;
+const WAITED: u32 = 1 << 3;
 /// The future has been dropped and the outcome stored. Final.
-const DONE: u32 = 1 << 5;
+const DONE: u32 = 1 << 4;
+/// The handle looks at the cell no more.
+const GONE: u32 = 1 << 5;
+/// The handle has a reference of its own. Until then it lives on the host's, which has one until the child has ended.
+const OWNS: u32 = 1 << 6;
 
 pub(super) struct State<H> {
     word: AtomicU32,
@@ -48,16 +49,7 @@ impl<H: Host> State<H> {
     /// It is polled. True: for the first time.
     #[inline]
     pub(super) fn begin_poll(&self) -> bool {
-        self.set(STARTED | POLLED) & STARTED == 0
-    }
-
-    /// It waits.
-    pub(super) fn end_poll(&self) {
-        if H::SHARED {
-            self.word.fetch_and(!POLLED, Ordering::Relaxed);
-        } else {
-            self.word.store(self.word.load(Ordering::Relaxed) & !POLLED, Ordering::Relaxed);
-        }
+        self.word.load(Ordering::Relaxed) & STARTED == 0 && self.set(STARTED) & STARTED == 0
     }
 
     pub(super) fn has_started(&self) -> bool {
@@ -85,6 +77,27 @@ impl<H: Host> State<H> {
         self.set(UNWANTED) & SETTLED != 0
     }
 
+    /// Whether the handle looks at the cell no more.
+    #[inline]
+    pub(super) fn is_gone(&self) -> bool {
+        // Acquire: the host may free what the handle has looked at.
+        self.word.load(Ordering::Acquire) & GONE != 0
+    }
+
+    /// The handle is gone. True: it has a reference to give up.
+    #[inline]
+    #[must_use]
+    pub(super) fn leave(&self) -> bool {
+        self.set(GONE) & OWNS != 0
+    }
+
+    /// The host has taken a reference for the handle. False: that is gone, and the reference the caller's.
+    #[inline]
+    #[must_use]
+    pub(super) fn own(&self) -> bool {
+        self.set(OWNS) & GONE == 0
+    }
+
     /// Announces a waiter that has registered. True: it has ended already, nobody will wake the waiter.
     #[must_use]
     pub(super) fn announce_waiter(&self) -> bool {
@@ -94,15 +107,5 @@ impl<H: Host> State<H> {
     #[inline]
     pub(super) fn is_done(&self) -> bool {
         self.word.load(Ordering::Acquire) & DONE != 0
-    }
-
-    /// For whoever looks on: it may have changed when the answer is there.
-    pub(super) fn activity(&self) -> Activity {
-        let word = self.word.load(Ordering::Acquire);
-        match (word & DONE != 0, word & POLLED != 0) {
-            (true, _) => Activity::Ended,
-            (false, true) => Activity::Polled,
-            (false, false) => Activity::Idle,
-        }
     }
 }
