@@ -573,8 +573,9 @@ where
             unsafe { child.set_ended() };
             waited = state.finish();
         });
-        // Its own, which would keep it alive.
+        // Its own, and the regions inside that were woken in its last poll: both would keep it alive.
         drop(child.node.take_waker());
+        tree::forget_woken(&child.node);
         waited
     } else {
         let background = cell.head.plan.hold == Hold::Background;

@@ -16,6 +16,7 @@ enum Current {
 }
 
 thread_local! {
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro knows no const")]
     static CURRENT: RefCell<Current> = RefCell::new(Current::Nobody);
 }
 
