@@ -111,6 +111,15 @@ enum Stage<F, T, E> {
     Ended(Outcome<T>),
 }
 
+/// What the first poll of a child came to.
+pub(super) enum First<T, E> {
+    /// It has returned, and nobody has heard of it: the future has been dropped.
+    Value(T),
+    /// The same, but the future panicked in its destructor.
+    Panicked(T, Panic),
+    Polled(Poll<Ended<T, E>>),
+}
+
 /// What clearing a stage gave: what an eager child had returned, and the panic of a destructor.
 pub(super) type Cleared<T, E> = (Option<Ended<T, E>>, Option<Panic>);
 
@@ -168,6 +177,7 @@ where
         poll: super::drive::poll::<F, T, E, H>,
         end: super::drive::end_dropped::<F, T, E, H>,
         enter: enter::<F, T, E, H>,
+        member: member::<F, T, E, H>,
         release: waker::release::<LocalCell<F, T, E, H>>,
         unentered: unentered::<F, T, E, H>,
     };
@@ -181,7 +191,7 @@ where
     #[inline]
     pub(super) unsafe fn new(
         core: &Arc<GroupCore<E>>,
-        mut options: Options,
+        options: Options,
         recorded: Option<Instant>,
         future: F,
     ) -> Self {
@@ -196,7 +206,7 @@ where
         let at: *mut LocalCell<F, T, E, H> = place.cast().as_ptr();
         let mut child = std::ptr::null_mut();
         if options.has_more() || core.grace().is_some() || trace::is_on() {
-            child = options.child(core, id);
+            child = options.into_child(core, id);
         }
         // SAFETY: the place is ours alone, and every field is written once.
         unsafe {
@@ -327,6 +337,18 @@ where
 }
 
 impl<F, T, E, H> At<F, T, E, H> {
+    /// Frees the cell of a child that [nobody knows](LocalCell::is_unknown).
+    ///
+    /// # Safety
+    ///
+    /// C1; there is nothing in its stage that could be dropped, and it is not used any more.
+    #[inline]
+    pub(super) unsafe fn free_bare(self) {
+        let layout = Layout::new::<LocalCell<F, T, E, H>>();
+        // SAFETY: the host's reference is the only one, and it has not escaped.
+        unsafe { chunk::free(self.0.cast_mut().cast(), self.head.chunk, layout, false) };
+    }
+
     /// Frees the cell.
     ///
     /// # Safety
@@ -368,8 +390,8 @@ impl Options {
 
     /// The node of a child that may need it from the beginning, or null.
     #[cold]
-    fn child<E: Send + 'static>(&mut self, core: &GroupCore<E>, id: Id) -> *mut Child {
-        let name = self.name.take();
+    fn into_child<E: Send + 'static>(self, core: &GroupCore<E>, id: Id) -> *mut Child {
+        let name = self.name;
         let span = Span::of_task(name.as_deref(), id.as_u64(), core.node().id().as_u64());
         let grace = self.grace.into_iter().chain(core.grace()).min();
         if name.is_none() && span.is_none() && grace.is_none() && !self.cooperative {
@@ -446,6 +468,13 @@ impl<F, T, E, H> LocalCell<F, T, E, H> {
         self.child_if_any().is_some_and(|child| child.node.is_cancelled())
     }
 
+    /// For whoever looks on.
+    pub(super) fn note_polled(&self, polled: bool) {
+        if let Some(child) = self.child_if_any() {
+            child.set_polled(polled);
+        }
+    }
+
     pub(super) fn info(&self) -> NodeInfo {
         match self.child_if_any() {
             Some(child) => child.node.info(),
@@ -495,6 +524,54 @@ where
         let Some(child) = self.child_if_any() else { return Span::default() };
         // SAFETY: C1, so the pointer is ours alone.
         child.span.with_mut(|span| std::mem::take(unsafe { &mut *span }))
+    }
+
+    /// Polls the future for the first time. Where it returns a value, and nobody has heard of it, it is dropped where it lies.
+    ///
+    /// # Safety
+    ///
+    /// C1.
+    #[inline]
+    pub(super) unsafe fn poll_first(&self, cx: &mut Context<'_>) -> First<T, E> {
+        if self.child_if_any().is_some() {
+            // SAFETY: C1.
+            return First::Polled(unsafe { self.poll_stage(cx) });
+        }
+        let mut value = None;
+        let polled = self.stage.with_mut(|stage| {
+            // SAFETY: C1, so the reference is the only one.
+            let Stage::Future(future) = (unsafe { &mut *stage }) else { unreachable!("never polled") };
+            catch(|| {
+                // SAFETY: C3.
+                let polled = unsafe { Pin::new_unchecked(&mut *future) }.poll(cx).map(Into::into);
+                match polled {
+                    Poll::Ready(Ended::Value(returned)) if !self.is_entered() => {
+                        value = Some(returned);
+                        // SAFETY: C3; it is not looked at again.
+                        unsafe { std::ptr::drop_in_place(future) };
+                        None
+                    }
+                    polled => Some(polled),
+                }
+            })
+        });
+        match (polled, value) {
+            (Ok(None), Some(value)) => First::Value(value),
+            (Ok(Some(polled)), _) => First::Polled(polled),
+            (Err(panic), Some(value)) => {
+                // SAFETY: C1; the future has been dropped.
+                unsafe { self.store_outcome(Outcome::Taken) };
+                First::Panicked(value, panic)
+            }
+            (Err(panic), None) => First::Polled(Poll::Ready(Ended::Panicked(panic))),
+            (Ok(None), None) => unreachable!("there is a value"),
+        }
+    }
+
+    /// Whether the host alone has a reference, and the child no node. Asked by the host.
+    #[inline]
+    pub(super) fn is_unknown(&self) -> bool {
+        self.head.state.is_gone() && self.head.link.is_untouched() && self.child_if_any().is_none()
     }
 
     /// Polls the future once, inside its span; a panic in it is an end.
@@ -551,20 +628,6 @@ where
             let dropped = catch(|| *stage = Stage::Ended(Outcome::Taken));
             (None, dropped.err())
         })
-    }
-
-    /// The future has returned: drops it where it lies. False: its destructor panicked.
-    ///
-    /// # Safety
-    ///
-    /// C1.
-    #[inline]
-    pub(super) unsafe fn drop_future(&self) -> Option<Panic> {
-        if !std::mem::needs_drop::<F>() {
-            return None;
-        }
-        // SAFETY: C1.
-        unsafe { self.clear_stage() }.1
     }
 
     /// # Safety
@@ -639,6 +702,25 @@ where
 {
     // SAFETY: the caller is the host, and the link is in its row, so alive.
     unsafe { At::<F, T, E, H>::of(link).enter_books() };
+}
+
+/// # Safety
+///
+/// As for [`VTable::member`].
+unsafe fn member<F, T, E, H>(link: *const Link) -> NodeRef
+where
+    F: Future,
+    F::Output: Into<Ended<T, E>>,
+    E: Send + 'static,
+    H: Host,
+{
+    // SAFETY: the caller is the host, and polls it, so it is alive.
+    unsafe {
+        let cell = At::<F, T, E, H>::of(link);
+        cell.enter_books();
+        cell.note_polled(true);
+        cell.member()
+    }
 }
 
 /// # Safety

@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::task::{Context, Poll};
 
-use super::cell::{At, Cleared, LocalJoin};
+use super::cell::{At, Cleared, First, LocalJoin};
 use super::child::Child;
 use super::inbox::Link;
 use super::kind::Host;
 use crate::group::ToGroup;
 use crate::task::{Ended, Outcome, Panic, Problem, Reporter, catch, hand_over_groups};
 use crate::trace::{self, Fields};
-use crate::tree::{self, Brief, CancelCause, CancelReason, ChildEnd, Hold, Late, Member, Turn};
+use crate::tree::{self, Brief, CancelCause, CancelReason, ChildEnd, Hold, Member, Turn};
 
 /// A child whose turn it is: polls it, unless it has ended since it was woken.
 ///
@@ -34,12 +34,13 @@ where
     let first = cell.head.state.begin_poll();
     // SAFETY: C1, the host.
     unsafe {
-        let ended = match first && (cell.is_cancelled() || cell.core().node().is_cancelled()) {
-            true => {
+        let ended = match first {
+            true if cell.is_cancelled() || cell.core().node().is_cancelled() => {
                 end_cut(cell, false);
                 true
             }
-            false => turn(cell, first),
+            true => turn_first(cell),
+            false => turn(cell),
         };
         if ended {
             cell.let_go();
@@ -112,13 +113,11 @@ where
 {
     let _first = cell.head.state.begin_poll();
     // SAFETY: C1, as the caller says.
-    let _entered = tree::enter_late(unsafe { late(cell) });
-    // SAFETY: C1, as the caller says.
     unsafe {
         let waker = cell.waker();
         let polled = cell.poll_stage(&mut Context::from_waker(&waker));
         match poll_turn(cell, Some(polled)) {
-            Turn::Pending(_) => note_polled(cell, false),
+            Turn::Pending(_) => cell.note_polled(false),
             Turn::Cut => {
                 end_cut(cell, true);
                 // It is in the queue: its reference goes with its turn.
@@ -130,19 +129,18 @@ where
                     Some(panic) => Ended::Panicked(panic),
                     None => ended,
                 });
-                note_polled(cell, false);
+                cell.note_polled(false);
             }
         }
     }
 }
 
-/// One turn of a child that is not cut before it begins. True: it has ended.
+/// A turn that is not the first. True: the child has ended.
 ///
 /// # Safety
 ///
 /// C1.
-#[inline]
-unsafe fn turn<F, T, E, H>(cell: At<F, T, E, H>, first: bool) -> bool
+unsafe fn turn<F, T, E, H>(cell: At<F, T, E, H>) -> bool
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
@@ -151,16 +149,11 @@ where
 {
     // SAFETY: C1.
     unsafe {
-        if first {
-            let _entered = tree::enter_late(late(cell));
-            return turn_first(cell);
-        }
         if !cell.is_entered() {
             // An eager child that returned inside `spawn`.
-            let _entered = tree::enter_late(late(cell));
             return turn_again(cell, None);
         }
-        note_polled(cell, true);
+        cell.note_polled(true);
         // A reference that is lent to the tree for the time of the poll, and not dropped below, but forgotten.
         let mut member = Some(cell.lend_member());
         let ended = {
@@ -168,47 +161,12 @@ where
             turn_again(cell, None)
         };
         std::mem::forget(member);
-        if !ended {
-            note_polled(cell, false);
-        }
         ended
     }
 }
 
-/// The child, for the tree: entered when something in it asks for the current node.
-///
-/// # Safety
-///
-/// C1, as long as this is used.
-#[inline]
-unsafe fn late<F, T, E, H>(cell: At<F, T, E, H>) -> Late
-where
-    F: Future,
-    F::Output: Into<Ended<T, E>>,
-    E: Send + 'static,
-    H: Host,
-{
-    let enter = |link: *const ()| {
-        // SAFETY: asked for by who runs in this child, so by the host.
-        unsafe {
-            let cell = At::<F, T, E, H>::of(link.cast());
-            cell.enter_books();
-            note_polled(cell, true);
-            cell.member()
-        }
-    };
-    // SAFETY: as the caller says.
-    unsafe { Late::new(cell.link().cast(), enter) }
-}
-
-/// For whoever looks on.
-fn note_polled<F, T, E, H>(cell: At<F, T, E, H>, polled: bool) {
-    if let Some(child) = cell.child_if_any() {
-        child.set_polled(polled);
-    }
-}
-
-/// The first turn: most children end in it, and nobody has heard of them then.
+/// The first turn: most children end in it, and nobody has heard of them then. True: the child has ended, and is to be let
+/// go.
 ///
 /// # Safety
 ///
@@ -224,29 +182,61 @@ where
     // SAFETY: C1.
     unsafe {
         let waker = cell.waker();
-        let polled = cell.poll_stage(&mut Context::from_waker(&waker));
-        match polled {
-            Poll::Ready(Ended::Value(value)) if !cell.is_entered() => {
-                let span = cell.take_span();
-                let inside = span.enter();
-                if let Some(panic) = cell.drop_future() {
-                    end_after_panic(cell, Outcome::Value(value), panic);
-                    return true;
+        match cell.poll_first(&mut Context::from_waker(&waker)) {
+            First::Value(value) => {
+                if !std::mem::needs_drop::<T>() && cell.is_unknown() {
+                    return complete_unknown(cell);
                 }
-                drop(inside);
-                drop(span);
                 settle(cell, Outcome::Value(value));
                 true
             }
-            polled => {
-                let ended = turn_again(cell, Some(polled));
-                if !ended {
-                    note_polled(cell, false);
-                }
-                ended
+            First::Polled(polled) => turn_again(cell, Some(polled)),
+            First::Panicked(value, panic) => {
+                end_after_panic(cell, Outcome::Value(value), panic);
+                true
             }
         }
     }
+}
+
+/// The end of a child of which nobody wants to know anything any more. False: there is nothing left of it.
+///
+/// # Safety
+///
+/// C1; the future has been dropped.
+#[inline]
+unsafe fn complete_unknown<F, T, E, H>(cell: At<F, T, E, H>) -> bool
+where
+    F: Future,
+    F::Output: Into<Ended<T, E>>,
+    E: Send + 'static,
+    H: Host,
+{
+    // SAFETY: C1, from which H1 follows; the host has the only reference.
+    unsafe {
+        complete(cell);
+        cell.free_bare();
+    }
+    false
+}
+
+/// The child stands in no books, and has returned `Ok`.
+///
+/// # Safety
+///
+/// C1.
+#[inline]
+unsafe fn complete<F, T, E, H>(cell: At<F, T, E, H>)
+where
+    F: Future,
+    F::Output: Into<Ended<T, E>>,
+    E: Send + 'static,
+    H: Host,
+{
+    let background = cell.head.plan.hold == Hold::Background;
+    let brief = || cell.head.plan.recorded.map(|at| Brief { who: cell.info(), at });
+    // SAFETY: H1 follows from C1.
+    unsafe { cell.core().hosted().completed(background, brief) };
 }
 
 /// Any turn; `polled`: it has begun, and this is what the first poll in it came to.
@@ -273,7 +263,13 @@ where
                 end_cut(cell, true);
                 true
             }
-            Turn::Pending(until) => poll_grace(cell, until),
+            Turn::Pending(until) => {
+                let ended = poll_grace(cell, until);
+                if !ended {
+                    cell.note_polled(false);
+                }
+                ended
+            }
         }
     }
 }
@@ -578,10 +574,8 @@ where
         tree::forget_woken(&child.node);
         waited
     } else {
-        let background = cell.head.plan.hold == Hold::Background;
-        let brief = || cell.head.plan.recorded.map(|at| Brief { who: cell.info(), at });
-        // SAFETY: H1 follows from C1.
-        unsafe { cell.core().hosted().completed(background, brief) };
+        // SAFETY: C1.
+        unsafe { complete(cell) };
         state.finish()
     };
     if waited {

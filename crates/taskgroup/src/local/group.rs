@@ -478,7 +478,7 @@ where
             return bear_cancelled(core, cell, cause);
         }
         if eager {
-            drive::poll_eagerly(cell);
+            core.hosted().poll_inside(cell.link(), || drive::poll_eagerly(cell));
         }
         LocalTask::new(cell)
     }
@@ -512,7 +512,7 @@ where
             return Err(TrySpawnError::new(cell.into_future(), cause));
         }
         if eager {
-            drive::poll_eagerly(cell);
+            core.hosted().poll_inside(cell.link(), || drive::poll_eagerly(cell));
         }
         Ok(LocalTask::new(cell))
     }

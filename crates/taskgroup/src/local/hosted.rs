@@ -8,6 +8,7 @@
 //! the host too. No reference to it is held while code of a user runs.
 
 use std::alloc::Layout;
+use std::cell::Cell;
 use std::task::{Context, Waker};
 
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use super::chunk::{self, Memory};
 use super::inbox::{Inbox, Link, Pushed, Row};
 use crate::sync::{AtomicU64, Mutex, Ordering, UnsafeCell, lock};
-use crate::tree::{self, Brief, Node, NodeRef, RECORDS_DEFAULT, WaitKey, WakerSet};
+use crate::tree::{self, Brief, Late, Node, NodeRef, RECORDS_DEFAULT, WaitKey, WakerSet};
 
 /// For how many spawns one reading of the clock serves.
 const READING_SHARED: u32 = 16;
@@ -28,10 +29,12 @@ pub(crate) struct Hosted {
     left: AtomicU64,
     records_max: u64,
     waiters: Mutex<WakerSet>,
+    /// The child that is being polled, as long as nothing in it has asked for its node; else null. H1.
+    polled: Cell<*const Link>,
     desk: UnsafeCell<Desk>,
 }
 
-// SAFETY: `desk` is the only field that is not `Sync` by itself; H1.
+// SAFETY: `desk` and `polled` are the only fields that are not `Sync` by themselves; H1.
 unsafe impl Sync for Hosted {}
 // SAFETY: it holds pointers to cells, which may go to other threads where the group may.
 unsafe impl Send for Hosted {}
@@ -68,6 +71,7 @@ impl Hosted {
             left: AtomicU64::new(0),
             records_max: report_records.unwrap_or(RECORDS_DEFAULT) as u64,
             waiters: Mutex::new(WakerSet::default()),
+            polled: Cell::new(std::ptr::null()),
             desk: UnsafeCell::new(desk),
         }
     }
@@ -99,6 +103,53 @@ impl Hosted {
     pub(super) unsafe fn close_memory(&self) {
         // SAFETY: H1.
         unsafe { self.desk(|desk| desk.memory.close()) }
+    }
+
+    /// For the tree, while children are polled: the one that is polled now is entered when something in it asks for the
+    /// current node.
+    ///
+    /// # Safety
+    ///
+    /// H1, as long as this is used.
+    pub(super) unsafe fn late(&self) -> Late {
+        let enter = |this: *const ()| {
+            // SAFETY: H1: asked for by who runs in a child, so by the host.
+            unsafe {
+                let link = (*this.cast::<Self>()).polled.replace(std::ptr::null());
+                if link.is_null() { None } else { Some(((*link).vtable.member)(link)) }
+            }
+        };
+        // SAFETY: as the caller says.
+        unsafe { Late::new(std::ptr::from_ref(self).cast(), enter) }
+    }
+
+    /// Polls a child whose turn it is. True: something in it has asked for its node.
+    ///
+    /// # Safety
+    ///
+    /// H1; the link was in the queue.
+    #[inline]
+    pub(super) unsafe fn poll(&self, link: *const Link) -> bool {
+        tree::forget_time();
+        self.polled.set(link);
+        // SAFETY: as the caller says.
+        unsafe { ((*link).vtable.poll)(link) };
+        self.polled.replace(std::ptr::null()).is_null()
+    }
+
+    /// Polls a child inside its spawn, with `poll`, perhaps while another one is being polled.
+    ///
+    /// # Safety
+    ///
+    /// H1; the child is new.
+    pub(super) unsafe fn poll_inside(&self, link: *const Link, poll: impl FnOnce()) {
+        let outer = self.polled.replace(link);
+        {
+            // SAFETY: H1.
+            let _entered = tree::enter_late(unsafe { self.late() });
+            poll();
+        }
+        self.polled.set(outer);
     }
 
     /// Wakes the host, also through a frozen region.

@@ -15,6 +15,7 @@ static NOBODY: VTable = VTable {
     poll: |_| unreachable!("the tests poll themselves"),
     end: |_| unreachable!("the tests end links themselves"),
     enter: |_| {},
+    member: |_| unreachable!("nobody asks"),
     release: |_| {},
     unentered: |_| None,
 };

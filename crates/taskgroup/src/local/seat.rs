@@ -60,6 +60,7 @@ impl<E: Send + 'static> Seat<E> {
         poll: take_out::<E>,
         end: take_out::<E>,
         enter: |_link| {},
+        member: |_link| unreachable!("a body has a region of its own"),
         release: waker::release::<Place<E>>,
         unentered: |_link| None,
     };

@@ -20,21 +20,21 @@ thread_local! {
     static CURRENT: RefCell<Current> = RefCell::new(Current::Nobody);
 }
 
-/// A child that stands in no books, and has no node perhaps: it is entered, and its node made, when something in it asks
-/// for the current one.
+/// The children that a host polls one after the other, most of which stand in no books, and have no node: it is made, and
+/// the child entered, when something in it asks for the current one.
 #[derive(Clone, Copy)]
 pub(crate) struct Late {
-    child: *const (),
-    enter: fn(*const ()) -> NodeRef,
+    host: *const (),
+    enter: fn(*const ()) -> Option<NodeRef>,
 }
 
 impl Late {
     /// # Safety
     ///
-    /// `enter` may be called with `child` on this thread as long as the guard of [`enter_late`] lives.
-    #[inline]
-    pub(crate) unsafe fn new(child: *const (), enter: fn(*const ()) -> NodeRef) -> Self {
-        Self { child, enter }
+    /// `enter` may be called with `host` on this thread as long as the guard of [`enter_late`] lives. It gives the child
+    /// that is being polled.
+    pub(crate) unsafe fn new(host: *const (), enter: fn(*const ()) -> Option<NodeRef>) -> Self {
+        Self { host, enter }
     }
 }
 
@@ -43,8 +43,7 @@ pub(crate) fn enter(node: NodeRef) -> Entered {
     Entered::of(Current::Node(node))
 }
 
-/// Makes the node that a child will have the current one until the guard is dropped.
-#[inline]
+/// Makes the node that the child will have that a host polls the current one until the guard is dropped.
 pub(crate) fn enter_late(late: Late) -> Entered {
     Entered::of(Current::Late(late))
 }
@@ -55,7 +54,13 @@ pub(crate) struct Entered {
 }
 
 impl Entered {
-    #[inline]
+    /// The child that had asked for the current node is polled no more.
+    #[cold]
+    pub(crate) fn again(&self, late: Late) {
+        // The reference is dropped after the borrow has ended.
+        let _polled = CURRENT.try_with(|current| current.replace(Current::Late(late)));
+    }
+
     fn of(current: Current) -> Self {
         stamp::forget();
         let mut current = Some(current);
@@ -66,7 +71,6 @@ impl Entered {
 }
 
 impl Drop for Entered {
-    #[inline]
     fn drop(&mut self) {
         stamp::forget();
         let outer = std::mem::replace(&mut self.outer, Current::Nobody);
@@ -115,8 +119,9 @@ pub(crate) fn with_current<R>(look: impl FnOnce(Option<&NodeRef>) -> R) -> R {
         };
         if let Some(late) = late {
             // Outside of the borrow, for it may wake somebody.
-            let node = (late.enter)(late.child);
-            current.replace(Current::Node(node));
+            if let Some(node) = (late.enter)(late.host) {
+                current.replace(Current::Node(node));
+            }
         }
         let look = look.take().expect("called once");
         match &*current.borrow() {
