@@ -2,8 +2,8 @@
 //!
 //! | field | who may touch it |
 //! |---|---|
-//! | `link`, `refs`, `state`, `child` | anybody (they synchronise themselves) |
-//! | `plan`, `group`, `chunk`, `id`, `location` | anybody reads; nobody writes. What `group` points to may be looked at in C1, and while a waker is alive that was cloned |
+//! | `link`, `state`, `child` | anybody (they synchronise themselves) |
+//! | `recorded`, `hold`, `group`, `chunk`, `id`, `location` | anybody reads; nobody writes. What `group` points to may be looked at in C1, and while a waker is alive that was cloned |
 //! | `entered`, `escaped`, `stage` | C1: the host, as long as the child has not ended; a spawner before it has given the child away. C2, `stage` alone: once settled the one `LocalTask` handle, or, where that was dropped before, the finisher. Who frees the cell reads `escaped` |
 //!
 //! C3: a future in `stage` is pinned: the cell is not moved, nobody moves the future out once it has been polled, and
@@ -17,7 +17,7 @@
 //! handle, leaks the cell.
 //!
 //! C5: **References.** One is the host's. The handle lives on that until the child ends; then the host takes one for it, if
-//! it is still there ([`State::own`]). One is each cloned waker's. Where the host and the handle alone have them, on one
+//! it is still there ([`State::keep_for_handle`]). One is each cloned waker's. Where the host and the handle alone have them, on one
 //! thread, nothing is counted with an atomic. Who finds that his is the only one frees the cell.
 //!
 //! C6: A cell that a waker was cloned of, and that is not freed at the child's end, escapes from its chunk: any thread may
@@ -44,10 +44,10 @@ use super::kind::Host;
 use super::state::State;
 use super::waker::{self, Sleeper};
 use crate::group::GroupCore;
-use crate::sync::{Arc, AtomicPtr, AtomicU32, Ordering, UnsafeCell, lock};
+use crate::sync::{Arc, AtomicPtr, Ordering, UnsafeCell, lock};
 use crate::task::{Ended, Outcome, Panic, catch};
 use crate::trace::{self, Span};
-use crate::tree::{self, Hold, Id, Member, Node, NodeInfo, NodeKind, NodeRef, WaitKey};
+use crate::tree::{self, Brief, Hold, Id, Member, Node, NodeInfo, NodeKind, NodeRef, WaitKey};
 
 /// What a child is to be, told at its spawn.
 pub(super) struct Options {
@@ -71,26 +71,20 @@ impl Options {
     }
 }
 
-/// What was decided at the spawn.
-pub(super) struct Plan {
-    pub(super) hold: Hold,
-    /// When it was spawned, if there is to be a record of it.
-    pub(super) recorded: Option<Instant>,
-}
-
 /// The part of a cell whose type says nothing of the child.
 #[repr(C)]
 pub(super) struct Head<H> {
     // First: a pointer to a cell is one to its link.
     pub(super) link: Link,
-    refs: AtomicU32,
     pub(super) state: State<H>,
     chunk: *const Chunk,
     id: Id,
     location: &'static Location<'static>,
     /// From an `Arc`; null as long as nobody has asked for it.
     child: AtomicPtr<Child>,
-    pub(super) plan: Plan,
+    /// When it was spawned, if there is to be a record of it.
+    pub(super) recorded: Option<Instant>,
+    pub(super) hold: Hold,
     /// It stands in the books, or has stood there.
     entered: Cell<bool>,
     escaped: Cell<bool>,
@@ -188,15 +182,15 @@ where
     /// # Safety
     ///
     /// For [`SameThread`](super::SameThread) the caller is on the thread of the group.
-    #[inline]
+    // Always: most of the options are known where it is called, and cost nothing there.
+    #[inline(always)]
     pub(super) unsafe fn new(
         core: &Arc<GroupCore<E>>,
         options: Options,
         recorded: Option<Instant>,
         future: F,
     ) -> Self {
-        let plan = Plan { hold: options.hold(), recorded };
-        let (id, location) = (Id::next(), options.location);
+        let (id, location, hold) = (Id::next(), options.location, options.hold());
         let layout = Layout::new::<LocalCell<F, T, E, H>>();
         let (place, chunk) = match H::SHARED {
             true => (chunk::alone(layout), std::ptr::null()),
@@ -212,13 +206,13 @@ where
         unsafe {
             (&raw mut (*at).head).write(Head {
                 link: Link::new(&Self::VTABLE, true),
-                refs: AtomicU32::new(1),
                 state: State::new(),
                 chunk,
                 id,
                 location,
                 child: AtomicPtr::new(child),
-                plan,
+                recorded,
+                hold,
                 entered: Cell::new(false),
                 escaped: Cell::new(false),
             });
@@ -259,7 +253,7 @@ where
         // SAFETY: C1.
         let (core, group) = unsafe { (self.core(), self.group()) };
         let member = self.member();
-        let Plan { hold, recorded } = self.head.plan;
+        let Head { hold, recorded, .. } = self.head;
         // SAFETY: H1 follows from C1.
         let spawned_at = recorded.unwrap_or_else(|| unsafe { core.hosted().reading() });
         let cause = Node::enter_late(&group, &member, hold, spawned_at, recorded.is_some());
@@ -278,8 +272,7 @@ where
     #[inline]
     pub(super) unsafe fn let_go(self) {
         let head = &self.head;
-        // Acquire: who had the others has done with the cell.
-        if head.state.is_gone() && head.refs.load(Ordering::Acquire) == 1 && !head.link.is_queued() {
+        if head.state.is_host_alone() && !head.link.is_queued() {
             // SAFETY: ours is the only one; not in the queue, and nobody is left to put it there.
             return unsafe { self.free() };
         }
@@ -290,12 +283,7 @@ where
     #[inline(never)]
     unsafe fn let_go_to_others(self) {
         let head = &self.head;
-        if !head.state.is_gone() {
-            head.refs.fetch_add(1, Ordering::Relaxed);
-            if !head.state.own() {
-                head.refs.fetch_sub(1, Ordering::AcqRel);
-            }
-        }
+        head.state.keep_for_handle();
         if head.link.was_cloned() && !head.chunk.is_null() {
             head.escaped.set(true);
             // SAFETY: the host is on the thread of the group, for where it need not be there are no chunks; the cell is
@@ -311,7 +299,7 @@ where
     /// A child that was refused: what reference there is, is the handle's.
     pub(super) fn give_to_handle(self) {
         let _in_no_queue = self.head.link.end();
-        let _owned = self.head.state.own();
+        self.head.state.give_to_handle();
     }
 
     /// The future of a cell that nobody else has seen yet, back.
@@ -473,6 +461,12 @@ impl<F, T, E, H> LocalCell<F, T, E, H> {
         if let Some(child) = self.child_if_any() {
             child.set_polled(polled);
         }
+    }
+
+    /// What is kept of a child that has returned `Ok` without having stood in the books.
+    pub(super) fn brief(&self, at: Instant) -> Brief {
+        let name = self.child_if_any().and_then(|child| child.node.info().name.map(Box::new));
+        Brief { id: self.head.id, location: self.head.location, name, at }
     }
 
     pub(super) fn info(&self) -> NodeInfo {
@@ -658,7 +652,7 @@ where
 }
 
 // SAFETY: C5; the rest is to be seen in this file.
-unsafe impl<F, T, E: Send + 'static, H> Sleeper for LocalCell<F, T, E, H> {
+unsafe impl<F, T, E: Send + 'static, H: Host> Sleeper for LocalCell<F, T, E, H> {
     type Error = E;
 
     #[inline]
@@ -672,18 +666,14 @@ unsafe impl<F, T, E: Send + 'static, H> Sleeper for LocalCell<F, T, E, H> {
     }
 
     unsafe fn retain(this: *const Self) {
-        // Relaxed: who takes one has one, or is lent one.
         // SAFETY: as the caller says.
-        unsafe { (*this).head.refs.fetch_add(1, Ordering::Relaxed) };
+        unsafe { (*this).head.state.retain() };
     }
 
     unsafe fn release(this: *const Self) {
-        // Acquire and Release: all that others have done with the cell comes before it is freed. Who has the only one need
-        // not count: nobody can take another.
-        // SAFETY: as the caller says.
+        // SAFETY: as the caller says; who has given up the last one frees the cell.
         unsafe {
-            let refs = &(*this).head.refs;
-            if refs.load(Ordering::Acquire) == 1 || refs.fetch_sub(1, Ordering::AcqRel) == 1 {
+            if (*this).head.state.release() {
                 At(this).free();
             }
         }
@@ -730,7 +720,7 @@ unsafe fn unentered<F, T, E, H>(link: *const Link) -> Option<bool> {
     // SAFETY: the link is alive.
     let cell = unsafe { At::<F, T, E, H>::of(link) };
     let waits = !cell.is_entered() && !cell.head.link.has_ended();
-    waits.then_some(cell.head.plan.hold == Hold::Background)
+    waits.then_some(cell.head.hold == Hold::Background)
 }
 
 /// A child as its handle sees it.

@@ -18,15 +18,16 @@ use std::ptr::NonNull;
 
 use crate::sync::{AtomicU32, Ordering};
 
-/// The first chunk of a group: most have few children.
-const CHUNK_FIRST: usize = 1008;
+/// The first chunks of a group: most have few children, and allocators keep pieces of a thousand bytes at hand.
+const CHUNK_FIRST: usize = 1024;
+const FIRST_MAX: u8 = 2;
 /// All others.
 const CHUNK_MAX: usize = 4080;
 /// What is bigger than this lies alone.
 const CELL_MAX: usize = 512;
-const ALIGN: usize = 16;
+const ALIGN: usize = 8;
 
-#[repr(C, align(16))]
+#[repr(C)]
 pub(super) struct Chunk {
     home: Cell<u32>,
     away: AtomicU32,
@@ -42,12 +43,14 @@ pub(super) type Place = (NonNull<u8>, *const Chunk);
 pub(super) struct Memory {
     /// The chunk that is being filled.
     chunk: *const Chunk,
+    /// How many there were, as far as it matters.
+    chunks: u8,
     closed: bool,
 }
 
 impl Memory {
     pub(super) fn new() -> Self {
-        Self { chunk: std::ptr::null(), closed: false }
+        Self { chunk: std::ptr::null(), chunks: 0, closed: false }
     }
 
     /// A place for a cell, from the chunk that is being filled.
@@ -86,12 +89,14 @@ impl Memory {
                     full.filled.set(size_of::<Chunk>() as u32);
                     self.chunk
                 }
-                Some(_) => {
-                    let next = make(CHUNK_MAX);
-                    leave(self.chunk);
-                    next
+                full => {
+                    let first = self.chunks < FIRST_MAX;
+                    self.chunks += u8::from(first);
+                    if full.is_some() {
+                        leave(self.chunk);
+                    }
+                    make(if first { CHUNK_FIRST } else { CHUNK_MAX })
                 }
-                None => make(CHUNK_FIRST),
             };
             self.chunk = next;
             self.place(layout)

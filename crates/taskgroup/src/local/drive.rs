@@ -10,7 +10,7 @@ use super::kind::Host;
 use crate::group::ToGroup;
 use crate::task::{Ended, Outcome, Panic, Problem, Reporter, catch, hand_over_groups};
 use crate::trace::{self, Fields};
-use crate::tree::{self, Brief, CancelCause, CancelReason, ChildEnd, Hold, Member, Turn};
+use crate::tree::{self, CancelCause, CancelReason, ChildEnd, Hold, Member, Turn};
 
 /// A child whose turn it is: polls it, unless it has ended since it was woken.
 ///
@@ -233,10 +233,15 @@ where
     E: Send + 'static,
     H: Host,
 {
-    let background = cell.head.plan.hold == Hold::Background;
-    let brief = || cell.head.plan.recorded.map(|at| Brief { who: cell.info(), at });
+    let background = cell.head.hold == Hold::Background;
     // SAFETY: H1 follows from C1.
-    unsafe { cell.core().hosted().completed(background, brief) };
+    unsafe {
+        let hosted = cell.core().hosted();
+        hosted.completed(background);
+        if let Some(at) = cell.head.recorded {
+            hosted.keep(cell.brief(at));
+        }
+    }
 }
 
 /// Any turn; `polled`: it has begun, and this is what the first poll in it came to.

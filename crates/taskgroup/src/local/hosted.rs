@@ -450,21 +450,32 @@ impl Hosted {
     ///
     /// H1.
     #[inline]
-    pub(super) unsafe fn completed(&self, background: bool, brief: impl FnOnce() -> Option<Brief>) {
+    pub(super) unsafe fn completed(&self, background: bool) {
         self.count_left();
-        let brief = brief();
         // SAFETY: H1.
         unsafe {
             self.desk(|desk| {
                 desk.unentered -= 1;
                 desk.background -= usize::from(background);
                 desk.completed += 1;
-                if let Some(brief) = brief {
-                    if desk.briefs.capacity() == 0 {
-                        desk.briefs.reserve(8);
-                    }
-                    desk.briefs.push(brief);
+            });
+        }
+    }
+
+    /// There is to be a record of such a child.
+    ///
+    /// # Safety
+    ///
+    /// H1.
+    pub(super) unsafe fn keep(&self, brief: Brief) {
+        // SAFETY: H1.
+        unsafe {
+            self.desk(|desk| {
+                if desk.briefs.capacity() == 0 {
+                    // Growing step by step costs small groups most.
+                    desk.briefs.reserve_exact(16);
                 }
+                desk.briefs.push(brief);
             });
         }
     }

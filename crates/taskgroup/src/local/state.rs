@@ -25,12 +25,15 @@ const OWNS: u32 = 1 << 6;
 
 pub(super) struct State<H> {
     word: AtomicU32,
+    /// How many references there are: the host's, one of each cloned waker, one of the handle where it `OWNS` one.
+    refs: AtomicU32,
     host: PhantomData<fn() -> H>,
 }
 
 impl<H: Host> State<H> {
+    /// With the host's reference.
     pub(super) fn new() -> Self {
-        Self { word: AtomicU32::new(0), host: PhantomData }
+        Self { word: AtomicU32::new(0), refs: AtomicU32::new(1), host: PhantomData }
     }
 
     #[inline]
@@ -41,8 +44,8 @@ impl<H: Host> State<H> {
             return self.word.fetch_or(bits, Ordering::AcqRel);
         }
         let before = self.word.load(Ordering::Relaxed);
-        // Release: the tree may ask from another thread whether it has ended.
-        self.word.store(before | bits, Ordering::Release);
+        // Relaxed: host and handle are on one thread, and nobody else looks.
+        self.word.store(before | bits, Ordering::Relaxed);
         before
     }
 
@@ -91,11 +94,43 @@ impl<H: Host> State<H> {
         self.set(GONE) & OWNS != 0
     }
 
-    /// The host has taken a reference for the handle. False: that is gone, and the reference the caller's.
+    /// A reference of a refused child goes to its handle.
+    pub(super) fn give_to_handle(&self) {
+        self.set(OWNS);
+    }
+
+    /// The child has ended, the host is about to give up its reference: the handle, if it is still there, has one of its
+    /// own from now on.
+    pub(super) fn keep_for_handle(&self) {
+        if self.is_gone() {
+            return;
+        }
+        self.retain();
+        if self.set(OWNS) & GONE != 0 {
+            // It is not the last one: the host has its own.
+            self.refs.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether the host's reference is the only one, and no handle lives on it.
     #[inline]
+    pub(super) fn is_host_alone(&self) -> bool {
+        // Acquire: who had the others has done with the cell.
+        self.is_gone() && self.refs.load(Ordering::Acquire) == 1
+    }
+
+    /// One reference more.
+    pub(super) fn retain(&self) {
+        // Relaxed: who takes one has one, or is lent one.
+        self.refs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One reference less. True: it was the last, and the caller frees the cell.
     #[must_use]
-    pub(super) fn own(&self) -> bool {
-        self.set(OWNS) & GONE == 0
+    pub(super) fn release(&self) -> bool {
+        // Acquire and Release: all that others have done with the cell comes before it is freed. Who has the only one need
+        // not count: nobody can take another.
+        self.refs.load(Ordering::Acquire) == 1 || self.refs.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// Announces a waiter that has registered. True: it has ended already, nobody will wake the waiter.
