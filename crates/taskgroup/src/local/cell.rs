@@ -464,6 +464,7 @@ impl<F, T, E, H> LocalCell<F, T, E, H> {
     }
 
     /// What is kept of a child that has returned `Ok` without having stood in the books.
+    #[inline]
     pub(super) fn brief(&self, at: Instant) -> Brief {
         let name = self.child_if_any().and_then(|child| child.node.info().name.map(Box::new));
         Brief { id: self.head.id, location: self.head.location, name, at }

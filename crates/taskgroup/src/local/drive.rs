@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::task::{Context, Poll};
 
+use tokio::time::Instant;
+
 use super::cell::{At, Cleared, First, LocalJoin};
 use super::child::Child;
 use super::inbox::Link;
@@ -220,6 +222,23 @@ where
     false
 }
 
+/// There is to be a record of a child that has returned `Ok` without having stood in the books.
+///
+/// # Safety
+///
+/// C1.
+#[inline(never)]
+unsafe fn keep_brief<F, T, E, H>(cell: At<F, T, E, H>, at: Instant)
+where
+    F: Future,
+    F::Output: Into<Ended<T, E>>,
+    E: Send + 'static,
+    H: Host,
+{
+    // SAFETY: H1 follows from C1.
+    unsafe { cell.core().hosted().keep(cell.brief(at)) };
+}
+
 /// The child stands in no books, and has returned `Ok`.
 ///
 /// # Safety
@@ -236,10 +255,9 @@ where
     let background = cell.head.hold == Hold::Background;
     // SAFETY: H1 follows from C1.
     unsafe {
-        let hosted = cell.core().hosted();
-        hosted.completed(background);
+        cell.core().hosted().completed(background);
         if let Some(at) = cell.head.recorded {
-            hosted.keep(cell.brief(at));
+            keep_brief(cell, at);
         }
     }
 }

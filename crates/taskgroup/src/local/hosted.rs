@@ -467,13 +467,14 @@ impl Hosted {
     /// # Safety
     ///
     /// H1.
+    #[inline]
     pub(super) unsafe fn keep(&self, brief: Brief) {
         // SAFETY: H1.
         unsafe {
             self.desk(|desk| {
-                if desk.briefs.capacity() == 0 {
+                if desk.briefs.len() == desk.briefs.capacity() {
                     // Growing step by step costs small groups most.
-                    desk.briefs.reserve_exact(16);
+                    desk.briefs.reserve(16);
                 }
                 desk.briefs.push(brief);
             });

@@ -182,8 +182,9 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
+    /// As if the host were awake: its first poll comes unasked.
     pub(super) fn new() -> Self {
-        Self { head: AtomicPtr::new(ASLEEP), host: Mutex::new(None) }
+        Self { head: AtomicPtr::new(AWAKE), host: Mutex::new(None) }
     }
 
     /// Pushes a link.
