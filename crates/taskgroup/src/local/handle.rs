@@ -49,18 +49,20 @@ use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, WaitKey};
 /// When polled again after it has given its result.
 pub struct LocalTask<'env, T: 'env, H: Host = SameThread> {
     /// Alive as long as this is: it lives on the host's reference, or has one of its own.
-    cell: NonNull<dyn LocalJoin<T> + 'env>,
+    cell: Pointer<'env, T>,
     // It may go where the value may, and where the host's spawners may.
     value: PhantomData<(T, H)>,
 }
 
-impl<T, H: Host> Unpin for LocalTask<'_, T, H> {}
+struct Pointer<'env, T>(NonNull<dyn LocalJoin<T> + 'env>);
 
-// SAFETY: the cell synchronises itself, but for the value, which is touched by who has the handle; in a group that stays on
-// its thread `H` forbids it.
-unsafe impl<T: Send, H: Host + Send> Send for LocalTask<'_, T, H> {}
-// SAFETY: as above; references to the value are handed out.
-unsafe impl<T: Sync, H: Host + Sync> Sync for LocalTask<'_, T, H> {}
+// SAFETY: the cell synchronises itself, but for the value, which is touched by who has the handle; that says where it may
+// go.
+unsafe impl<T> Send for Pointer<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Pointer<'_, T> {}
+
+impl<T, H: Host> Unpin for LocalTask<'_, T, H> {}
 
 impl<'env, T: 'env, H: Host> Drop for LocalTask<'env, T, H> {
     /// A value that nobody will ask for is dropped before the child leaves its group's books, or here if it has ended.
@@ -72,7 +74,7 @@ impl<'env, T: 'env, H: Host> Drop for LocalTask<'env, T, H> {
             #[inline]
             fn drop(&mut self) {
                 if self.0.cell().leave() {
-                    let link: *const Link = self.0.cell.as_ptr().cast_const().cast();
+                    let link: *const Link = self.0.cell.0.as_ptr().cast_const().cast();
                     // SAFETY: a cell begins with its link; the reference is the handle's, which is not used any more.
                     unsafe { ((*link).vtable.release)(link) };
                 }
@@ -98,14 +100,13 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
         F::Output: Into<Ended<T, E>>,
         E: Send + 'static,
     {
-        let cell: NonNull<dyn LocalJoin<T> + 'env> = cell.pointer();
-        Self { cell, value: PhantomData }
+        Self { cell: Pointer(cell.pointer()), value: PhantomData }
     }
 
     #[inline]
     fn cell(&self) -> &(dyn LocalJoin<T> + 'env) {
         // SAFETY: it is alive as long as this is.
-        unsafe { self.cell.as_ref() }
+        unsafe { self.cell.0.as_ref() }
     }
 
     fn info(&self) -> NodeInfo {
