@@ -74,7 +74,9 @@ impl<'j> Attempt<'j> {
         let command = match self.command() {
             Ok(command) => command,
             Err(error) => {
-                return not_started(Outcome::Trouble { text: format!("the terminal cannot be had: {error}") });
+                return not_started(Outcome::Trouble {
+                    text: format!("the terminal cannot be had: {error}"),
+                });
             }
         };
         match command.start().await {

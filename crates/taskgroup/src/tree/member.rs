@@ -25,9 +25,6 @@ pub(crate) trait Member: Send + Sync {
     /// The node, which is `this`, has been marked cancelled, or forced: does what waking alone would not.
     fn on_cancel(&self, _this: &NodeRef) {}
 
-    /// Enters a child that its host polls for the first time in its group's books: see [`Node::hosted_child`].
-    fn enter_books(&self, _this: &NodeRef) {}
-
     /// A task may get on, or has to look at a mark: sees to it that it is polled.
     fn wake(self: Arc<Self>) {}
 
