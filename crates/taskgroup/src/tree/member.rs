@@ -72,6 +72,11 @@ pub(crate) trait Member: Send + Sync {
         None
     }
 
+    /// Whether a timer for a log has been found impossible, for a group: so that it is tried once, not for each child.
+    fn lacks_clock(&self) -> Option<&std::sync::atomic::AtomicBool> {
+        None
+    }
+
     /// How many of its children may run, for a group: known to the layer above.
     fn limit(&self) -> Option<&dyn Any> {
         None
