@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +17,14 @@ mod portable;
 use portable as platform;
 
 pub(crate) use platform::{Contained, install};
+
+/// How many bytes are in a pipe.
+pub(crate) fn unread(pipe: BorrowedFd<'_>) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: this request writes one number, to `bytes`.
+    unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD as _, &raw mut bytes) };
+    usize::try_from(bytes).unwrap_or(0)
+}
 
 /// All that a process is started with.
 #[derive(Debug)]

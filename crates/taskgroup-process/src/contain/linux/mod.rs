@@ -40,6 +40,9 @@ use super::{Notice, Refused, Spec, Tally};
 /// How long `drop` waits for processes that were sent SIGKILL.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 
+/// A keeper finds its processes there.
+const NO_PROC: &str = "/proc, with the processes of this system, is not mounted";
+
 /// Makes this program the one to which orphans come when a keeper is killed.
 pub(crate) fn install() -> bool {
     orphans::install()
@@ -57,6 +60,8 @@ pub(crate) struct Contained {
     mark: String,
     notice: [u8; NOTICE],
     filled: usize,
+    /// The keeper was killed, and what it has left behind has not been ended yet.
+    has_orphans: bool,
 }
 
 impl Contained {
@@ -64,7 +69,10 @@ impl Contained {
     pub(crate) async fn start(spec: Spec) -> Result<Self, Refused> {
         // Relaxed: only to be different each time.
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let mark = format!("{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // Pids are used again, and what was marked may be alive, kept by nobody: the time of the program's start tells them apart.
+        let own = proc::stat(sys::getpid()).ok_or_else(|| Refused::keeper(io::Error::other(NO_PROC)))?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("{}-{}.{number}", std::process::id(), own.started);
         let image = image::write(&spec, &mark).map_err(Refused::keeper)?;
         let folder =
             OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(".").map_err(Refused::keeper)?;
@@ -77,7 +85,9 @@ impl Contained {
             let is_new = waiting.is_none();
             let keeper = waiting.map_or_else(|| user.make(), Ok).map_err(Refused::keeper)?;
             let mut this = Self::with(keeper, user, mark.clone())?;
+            this.wake();
             let sent = sys::send_with_files(this.fd(), &order.to_bytes(), &files);
+            let unsent = io::Error::last_os_error();
             let answer = if sent { this.read().await } else { None };
             match answer {
                 Some((wire::Notice::Started { pid }, _)) => {
@@ -90,8 +100,9 @@ impl Contained {
                 }
                 // One that has waited may have been killed meanwhile.
                 _ if is_new => {
+                    let error = if sent { io::Error::other("its keeper was killed at once") } else { unsent };
                     this.forget();
-                    return Err(Refused::keeper(io::Error::other("its keeper was killed at once")));
+                    return Err(Refused::keeper(error));
                 }
                 _ => {
                     this.forget();
@@ -105,7 +116,8 @@ impl Contained {
         let Idle { pid: keeper, stream } = keeper;
         match UnixStream::from_std(stream) {
             Ok(stream) => {
-                Ok(Self { keeper, stream: Some(stream), user, pid: 0, mark, notice: [0; NOTICE], filled: 0 })
+                let (stream, notice) = (Some(stream), [0; NOTICE]);
+                Ok(Self { keeper, stream, user, pid: 0, mark, notice, filled: 0, has_orphans: false })
             }
             Err(error) => {
                 pool::reap(keeper);
@@ -143,10 +155,12 @@ impl Contained {
     }
 
     pub(crate) fn terminate(&self, grace: Duration) {
+        self.wake();
         self.order(Order::Terminate { grace: millis(grace) });
     }
 
     pub(crate) fn kill(&self) {
+        self.wake();
         self.order(Order::Kill);
     }
 
@@ -156,6 +170,13 @@ impl Contained {
 
     pub(crate) fn resume(&self) {
         self.order(Order::Resume);
+    }
+
+    /// Somebody may have stopped the keeper.
+    fn wake(&self) {
+        if self.stream.is_some() {
+            pool::wake(self.keeper);
+        }
     }
 
     fn order(&self, order: Order) {
@@ -194,19 +215,23 @@ impl Contained {
         }
     }
 
-    /// Waits for the end of the keeper, which is about to end; says whether it has ended by itself.
-    fn forget(&mut self) -> bool {
-        self.stream.take().is_none_or(|stream| {
+    /// Waits for the end of the keeper, which is about to end.
+    fn forget(&mut self) {
+        if let Some(stream) = self.stream.take() {
             drop(stream);
-            pool::reap(self.keeper)
-        })
+            pool::reap(self.keeper);
+        }
     }
 
     /// The keeper was killed: ends what it has left behind.
     async fn lost(&mut self) -> Tally {
+        self.has_orphans = true;
         self.forget();
         let mark = self.mark.clone();
-        let killed = tokio::task::spawn_blocking(move || orphans::end(&mark)).await.unwrap_or(0);
+        let ended = tokio::task::spawn_blocking(move || orphans::end(&mark)).await;
+        // A runtime that is being shut down runs nothing.
+        let killed = ended.unwrap_or_else(|_| orphans::end(&self.mark));
+        self.has_orphans = false;
         Tally { is_lost: true, killed: u32::try_from(killed).unwrap_or(u32::MAX), ..Tally::default() }
     }
 }
@@ -221,6 +246,7 @@ impl Drop for Contained {
             if !sys::wait_readable(self.fd(), -1, Some(rest)).0 {
                 if rest == 0 {
                     crate::log::cannot_end(self.pid);
+                    pool::leave(self.keeper);
                     return;
                 }
                 continue;
@@ -229,20 +255,21 @@ impl Drop for Contained {
                 Some(read) if read > 0 => self.filled += read,
                 None if matches!(sys::errno(), libc::EINTR | libc::EAGAIN) => {}
                 _ => {
-                    if !self.forget() {
-                        orphans::end(&self.mark);
-                    }
-                    return;
+                    self.forget();
+                    self.has_orphans = true;
                 }
             }
             if self.filled == NOTICE {
                 self.filled = 0;
-                if let Some((wire::Notice::Empty(_) | wire::Notice::Refused { .. }, _)) =
-                    wire::Notice::from_bytes(&self.notice)
-                {
-                    self.give_back();
+                match wire::Notice::from_bytes(&self.notice) {
+                    Some((wire::Notice::Empty(tally), _)) if tally.survivors > 0 => self.forget(),
+                    Some((wire::Notice::Empty(_) | wire::Notice::Refused { .. }, _)) => self.give_back(),
+                    _ => {}
                 }
             }
+        }
+        if self.has_orphans {
+            orphans::end(&self.mark);
         }
     }
 }

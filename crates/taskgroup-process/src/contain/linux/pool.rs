@@ -19,6 +19,8 @@ use super::{launch, sys};
 struct Pool {
     alive: Vec<i32>,
     idle: Vec<Idle>,
+    /// Those that nobody waits for any more, although they are alive.
+    left: Vec<i32>,
     users: usize,
     is_held: bool,
 }
@@ -30,7 +32,8 @@ pub(super) struct Idle {
     pub(super) stream: UnixStream,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { alive: Vec::new(), idle: Vec::new(), users: 0, is_held: false });
+static POOL: Mutex<Pool> =
+    Mutex::new(Pool { alive: Vec::new(), idle: Vec::new(), left: Vec::new(), users: 0, is_held: false });
 
 fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
@@ -71,11 +74,17 @@ impl User {
 impl Drop for User {
     fn drop(&mut self) {
         let mut pool = pool();
+        let Pool { alive, left, .. } = &mut *pool;
+        left.retain(|pid| {
+            let has_ended = sys::reap(*pid).is_some();
+            alive.retain(|keeper| !has_ended || keeper != pid);
+            !has_ended
+        });
         pool.users -= 1;
         if pool.users == 0 && !pool.is_held {
             let over = std::mem::take(&mut pool.idle);
             drop(pool);
-            over.into_iter().for_each(end);
+            end(over);
         }
     }
 }
@@ -85,17 +94,27 @@ pub(super) fn hold() {
     pool().is_held = true;
 }
 
-/// Ends an idle keeper: it notices that its stream has ended.
-fn end(keeper: Idle) {
-    drop(keeper.stream);
-    reap(keeper.pid);
+/// Ends idle keepers: each notices that its stream has ended.
+fn end(keepers: Vec<Idle>) {
+    let pids: Vec<i32> = keepers.into_iter().map(|Idle { pid, .. }| pid).collect();
+    pids.into_iter().for_each(reap);
 }
 
-/// Reaps a keeper that has ended, or is about to; says whether it has ended by itself, and so nobody is left.
-pub(super) fn reap(pid: i32) -> bool {
-    let status = sys::reap_blocking(pid);
+/// Lets a keeper go on that somebody may have stopped. Only before it has been reaped.
+pub(super) fn wake(pid: i32) {
+    let _ = sys::kill(pid, libc::SIGCONT);
+}
+
+/// Reaps a keeper that has ended, or is about to.
+pub(super) fn reap(pid: i32) {
+    wake(pid);
+    sys::reap_blocking(pid);
     pool().alive.retain(|keeper| *keeper != pid);
-    status.is_none_or(|status| libc::WIFEXITED(status))
+}
+
+/// Leaves a keeper to itself that has somebody left whom the system does not end; some later command reaps it.
+pub(super) fn leave(pid: i32) {
+    pool().left.push(pid);
 }
 
 pub(super) fn is_keeper(pid: i32) -> bool {

@@ -87,17 +87,27 @@ impl Set {
     }
 
     /// Reaps the children that have ended, but for `leader`; says whether others are left.
+    ///
+    /// Who is reaped may have left children of its own, which came to this process when the list had been read; and a list that
+    /// loses members while it is read leaves out others. So a pass in which somebody was reaped does not say that nobody is left.
     pub(super) fn reap_all_but(&self, leader: i32, reaped: &mut dyn FnMut(Used)) -> bool {
-        let mut left = false;
-        proc::for_each_child(self.own, &mut |pid| {
-            if pid != leader {
-                match sys::reap(pid) {
-                    Some(used) => reaped(used),
-                    None => left = true,
+        loop {
+            let (mut left, mut any) = (false, false);
+            proc::for_each_child(self.own, &mut |pid| {
+                if pid != leader {
+                    match sys::reap(pid) {
+                        Some(used) => {
+                            any = true;
+                            reaped(used);
+                        }
+                        None => left = true,
+                    }
                 }
+            });
+            if left || !any {
+                return left;
             }
-        });
-        left
+        }
     }
 
     /// Visits each living member once, parents before their children.

@@ -216,17 +216,28 @@ pub(super) fn wait_readable(first: RawFd, second: RawFd, timeout: Option<u64>) -
     if ready <= 0 { (false, false) } else { (fds[0].revents != 0, fds[1].revents != 0) }
 }
 
-/// Sends what the other end has room for, or nothing.
-pub(super) fn send(socket: RawFd, bytes: &[u8]) {
+/// Sends if the other end has room; says whether it had. A message as small as a notice goes out whole, or not at all.
+pub(super) fn send(socket: RawFd, bytes: &[u8]) -> bool {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the buffer is readable for its length.
-    unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), flags) };
+    unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), flags) >= 0 }
+}
+
+/// Waits until the other end of a socket has room, or is gone.
+pub(super) fn wait_writable(socket: RawFd) {
+    let mut entry = libc::pollfd { fd: socket, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one entry, writable.
+    unsafe { libc::poll(&raw mut entry, 1, -1) };
 }
 
 /// A descriptor that can be read when a child has changed its state. SIGCHLD must be blocked.
+///
+/// SIGCHLD is not ignored any more, as it may have been since before the program: the kernel would reap all children by itself.
 pub(super) fn child_signals() -> Option<OwnedFd> {
-    // SAFETY: zeroed is a valid set, the calls make it an empty one with SIGCHLD.
+    // SAFETY: zeroed is a valid set, the calls make it an empty one with SIGCHLD; zeroed is the default action.
     let fd = unsafe {
+        let default: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGCHLD, &raw const default, std::ptr::null_mut());
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, libc::SIGCHLD);

@@ -1,0 +1,113 @@
+//! What could go wrong between a program and its keepers: each of these once did, or would have.
+
+mod common;
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{Watch, alive, kill, parent_of, soon};
+use taskgroup_process::{Ended, Error};
+
+/// What SIGTERM makes a command write is read, and its pipe is open for it.
+#[tokio::test]
+async fn what_is_written_after_a_cancel_is_read() {
+    let mut watch = Watch::new();
+    let written = Arc::new(Mutex::new(String::new()));
+    let into = Arc::clone(&written);
+    let (told, mut ready) = tokio::sync::mpsc::unbounded_channel();
+    let command = watch.command("bye 7 say up hold").on_output(move |_, bytes| {
+        into.lock().unwrap().push_str(std::str::from_utf8(bytes).unwrap());
+        let _ = told.send(());
+    });
+    soon(taskgroup::scope::<(), taskgroup::Error, _>(async |tg| {
+        tg.spawn_into(command.run());
+        ready.recv().await.unwrap();
+        tg.cancel();
+        Ok(())
+    }))
+    .await
+    .unwrap();
+    let written = written.lock().unwrap().clone();
+    assert!(written.ends_with("bye\n"), "{written}");
+    watch.assert_nobody().await;
+}
+
+/// A suspended command that is ended does not wait to be resumed.
+#[tokio::test]
+async fn a_suspended_command_can_be_terminated() {
+    let mut watch = Watch::new();
+    let mut running = watch.command("ignore say up hold").start().await.unwrap();
+    watch.pid_of("up").await;
+    running.suspend();
+    running.terminate(Duration::from_millis(50));
+    let exit = soon(running.wait()).await;
+    assert_eq!((exit.ended(), exit.signal(), exit.killed()), (Ended::Cancelled, Some(9), 1));
+    watch.assert_nobody().await;
+}
+
+/// Notices that nobody has read do not push out the one that says that nobody is left.
+#[tokio::test]
+async fn more_notices_than_there_is_room_for() {
+    let mut watch = Watch::new();
+    let mut running = watch.command("stop 1500 say over").start().await.unwrap();
+    watch.pid_of("over").await;
+    let exit = soon(running.wait()).await;
+    assert!(exit.success());
+    watch.assert_nobody().await;
+}
+
+/// Somebody has stopped a keeper.
+#[tokio::test]
+async fn a_stopped_keeper_heeds_a_cancel() {
+    let mut watch = Watch::new();
+    let mut running = watch.command("say up hold").start().await.unwrap();
+    let leader = watch.pid_of("up").await;
+    kill(parent_of(leader), libc::SIGSTOP);
+    running.terminate(Duration::from_secs(20));
+    assert_eq!(soon(running.wait()).await.signal(), Some(15));
+    watch.assert_nobody().await;
+}
+
+#[tokio::test]
+async fn a_stopped_keeper_does_not_hold_up_a_drop() {
+    let mut watch = Watch::new();
+    let running = watch.command("say up hold").start().await.unwrap();
+    let leader = watch.pid_of("up").await;
+    kill(parent_of(leader), libc::SIGSTOP);
+    drop(running);
+    watch.assert_nobody().await;
+}
+
+/// A program that was started with SIGCHLD ignored learns how its commands end all the same.
+#[tokio::test]
+async fn sigchld_ignored() {
+    let mut watch = Watch::new();
+    let mut child = watch.program("sigchld program plain exit 3").spawn().unwrap();
+    let said = watch.nobody().await;
+    assert!(said.contains("error=job: exit code 3") && said.contains("children-none"), "{said}");
+    assert!(child.wait().unwrap().success());
+}
+
+/// Somebody outside the command writes into its output, without end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_outside_does_not_hold_up_the_end() {
+    let mut watch = Watch::new();
+    let (told, mut ready) = tokio::sync::mpsc::unbounded_channel();
+    let command = watch.command("say up hold").on_output(move |_, bytes| {
+        let _ = told.send(bytes.first().copied());
+    });
+    let run = tokio::spawn(command.run());
+    soon(ready.recv()).await.unwrap();
+    let leader = alive(&watch.mark)[0].split(':').next().unwrap().parse().unwrap();
+    let path = format!("/proc/{leader}/fd/1");
+    let mut output = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    // Until nobody reads any more.
+    let writer = std::thread::spawn(move || while output.write_all(&[b'y'; 4096]).is_ok() {});
+    while soon(ready.recv()).await.unwrap() != Some(b'y') {}
+    kill(leader, libc::SIGTERM);
+    let error = soon(run).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Killed { signal: 15, .. }), "{error}");
+    writer.join().unwrap();
+    watch.assert_nobody().await;
+}
