@@ -109,7 +109,8 @@ impl Watch {
         let mut rest = String::new();
         let read = tokio::io::AsyncReadExt::read_to_string(&mut self.said, &mut rest);
         if tokio::time::timeout(LIMIT, read).await.is_err() {
-            panic!("alive: {:?}; said: {rest}", alive(&self.mark));
+            let alive = alive(&self.mark);
+            panic!("{} are alive, the first: {:?}; said: {rest}", alive.len(), alive.first());
         }
         rest
     }

@@ -100,12 +100,12 @@ struct Kept {
 }
 
 impl Keeper {
-    pub(super) fn new(stream: OwnedFd, signals: OwnedFd, stack: Stack) -> Self {
+    pub(super) fn new(stream: OwnedFd, signals: OwnedFd, stack: Stack, set: Set) -> Self {
         Self {
             stream,
             signals,
             stack,
-            set: Set::new(sys::getpid()),
+            set,
             program_is_gone: false,
             order: [0; ORDER],
             order_len: 0,
@@ -296,12 +296,13 @@ impl Keeper {
         }
     }
 
-    /// The group of the leader falls as one, which no fork escapes; then those who wait for nobody; then all others.
+    /// Those that are found, which counts them; then the group of the leader as one, which no fork escapes; then whoever has come
+    /// to this process meanwhile.
     fn kill_round(&mut self) -> Walk {
+        let walk = self.set.signal(libc::SIGKILL, false);
         if !self.kept.leader_is_reaped {
             let _ = sys::kill(-self.kept.leader, libc::SIGKILL);
         }
-        let walk = self.set.signal(libc::SIGKILL, false);
         self.set.kill_children();
         walk
     }

@@ -64,10 +64,13 @@ pub(super) fn read_file(path: &[u8], buffer: &mut [u8]) -> Option<usize> {
 
 /// Calls `found` with the name of each entry of a folder.
 pub(super) fn for_each_entry(path: &[u8], found: &mut dyn FnMut(&[u8])) -> bool {
+    File::open(path, libc::O_DIRECTORY).is_some_and(|folder| for_each_entry_of(&folder, found))
+}
+
+fn for_each_entry_of(folder: &File, found: &mut dyn FnMut(&[u8])) -> bool {
     // Where a record has its length and its name, in `struct linux_dirent64`.
     const LENGTH: usize = 16;
     const NAME: usize = 19;
-    let Some(folder) = File::open(path, libc::O_DIRECTORY) else { return false };
     let mut buffer = [0u8; 4096];
     loop {
         // SAFETY: the buffer is writable for its length.
@@ -295,25 +298,17 @@ pub(super) fn close_own_files(kept: RawFd) {
             (0..3).for_each(|standard| drop_result(libc::dup2(null, standard)));
         }
     }
-    loop {
-        let mut found = [-1; 256];
-        let mut places = found.iter_mut();
-        for_each_entry(b"/proc/self/fd\0", &mut |name| {
-            let fd = name.iter().try_fold(0i32, |fd, digit| {
-                digit.is_ascii_digit().then(|| fd.wrapping_mul(10).wrapping_add(i32::from(digit - b'0')))
-            });
-            if let Some(fd) = fd.filter(|fd| *fd > 2 && *fd != kept && is_close_on_exec(*fd))
-                && let Some(place) = places.next()
-            {
-                *place = fd;
-            }
+    let Some(folder) = File::open(b"/proc/self/fd\0", libc::O_DIRECTORY) else { return };
+    for_each_entry_of(&folder, &mut |name| {
+        let fd = name.iter().try_fold(0i32, |fd, digit| {
+            digit.is_ascii_digit().then(|| fd.wrapping_mul(10).wrapping_add(i32::from(digit - b'0')))
         });
-        // One of them is the folder itself, which is closed already.
-        let closed = found.iter().filter(|fd| **fd >= 0 && close(**fd)).count();
-        if closed == 0 {
-            return;
+        let kept = [kept, folder.0.as_raw_fd()];
+        // The system goes through them by their numbers: one that is closed does not hide the next.
+        if let Some(fd) = fd.filter(|fd| *fd > 2 && !kept.contains(fd) && is_close_on_exec(*fd)) {
+            close(fd);
         }
-    }
+    });
 }
 
 fn drop_result(_: i32) {}
@@ -324,9 +319,25 @@ fn is_close_on_exec(fd: RawFd) -> bool {
     flags >= 0 && flags & libc::FD_CLOEXEC != 0
 }
 
-fn close(fd: RawFd) -> bool {
+fn close(fd: RawFd) {
     // SAFETY: only for descriptors that nobody in this process uses (`close_own_files`).
-    unsafe { libc::close(fd) == 0 }
+    unsafe { libc::close(fd) };
+}
+
+/// Memory for so many. Never unmapped.
+pub(super) fn room<T: Copy + 'static>(count: usize, fill: T) -> Option<&'static mut [T]> {
+    let (protection, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, aligned to pages.
+    let base = unsafe { libc::mmap(std::ptr::null_mut(), count * size_of::<T>(), protection, kind, -1, 0) };
+    if base == libc::MAP_FAILED {
+        return None;
+    }
+    let first = base.cast::<T>();
+    // SAFETY: the mapping has room for `count`, is nobody else's and stays; each is written before the slice is made.
+    unsafe {
+        (0..count).for_each(|index| first.add(index).write(fill));
+        Some(std::slice::from_raw_parts_mut(first, count))
+    }
 }
 
 /// A stack for a child that shares this process's memory. Never unmapped.
