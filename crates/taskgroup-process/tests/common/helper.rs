@@ -15,6 +15,7 @@
 //! | `exit N`, `die N` | exits; dies of a signal |
 //! | `chain`, `sessions` | forks, ends, and the child does the same, for ever; each in a session of its own |
 //! | `bomb N` | becomes 2 to the power of N processes, which hold |
+//! | `give N` | sends this descriptor over the socket that is its standard input |
 //! | `files` | says which descriptors it has |
 //! | `sigchld` | ignores SIGCHLD, which whoever it executes inherits |
 //! | `program NAME STEPS…` | runs a program of [`super::programs`] over a command with those steps |
@@ -112,6 +113,7 @@ fn perform(steps: &[&str], arguments: &[String]) {
                 "chain" => chain(false),
                 "sessions" => chain(true),
                 "bomb" => bomb(number()),
+                "give" => give(number()),
                 "files" => say_files(),
                 "program" => super::programs::run(steps[rest], &steps[rest + 1..], &arguments[2]),
                 "fork" => {
@@ -242,12 +244,31 @@ fn bomb(power: i32) {
     }
 }
 
-fn say_files() {
-    let mut fds: Vec<String> = Vec::new();
-    for entry in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
-        fds.push(entry.file_name().to_string_lossy().into_owned());
+fn give(fd: i32) {
+    let (mut byte, mut control) = ([0u8; 1], [0u64; 8]);
+    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+    // SAFETY: the control buffer has room for a header and one descriptor, and is aligned.
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = libc::CMSG_SPACE(4) as _;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(4) as _;
+        libc::CMSG_DATA(header).cast::<i32>().write_unaligned(fd);
+        assert_eq!(libc::sendmsg(0, &raw const message, 0), 1);
     }
-    // The last one is the folder itself.
-    fds.pop();
+}
+
+fn say_files() {
+    let folder = std::fs::read_dir("/proc/self/fd").unwrap();
+    let names: Vec<_> = folder.flatten().map(|entry| entry.file_name()).collect();
+    // Not the folder itself, which is closed by now.
+    let is_open = |name: &std::ffi::OsString| std::path::Path::new("/proc/self/fd").join(name).exists();
+    let fds: Vec<String> =
+        names.into_iter().filter(is_open).map(|name| name.to_string_lossy().into_owned()).collect();
     say(&format!("files={}", fds.join(",")));
 }

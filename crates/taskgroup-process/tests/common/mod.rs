@@ -20,7 +20,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe::Receiver;
 
 /// No test takes this long; one that does hangs, and says so.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Awaits something that must come.
 pub(crate) async fn soon<F: Future>(what: F) -> F::Output {
@@ -101,6 +101,18 @@ impl Watch {
         assert_eq!(alive(&self.mark), Vec::<String>::new());
         self.nobody().await;
         assert_eq!(alive(&self.mark), Vec::<String>::new());
+    }
+
+    /// Waits until none of its processes is alive, keepers of programs that were killed included.
+    pub(crate) async fn gone(&mut self) {
+        self.nobody().await;
+        // A keeper has nothing to be noticed by, but that it is there.
+        let wait = async {
+            while !alive(&self.mark).is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert!(tokio::time::timeout(LIMIT, wait).await.is_ok(), "alive: {:?}", alive(&self.mark).first());
     }
 
     /// Waits until none of its processes is alive; gives what was said meanwhile.
