@@ -1,5 +1,7 @@
 //! Done means empty: whatever descendants do, none of them is alive when their command has ended.
 
+#![cfg(all(target_os = "linux", not(taskgroup_process_portable)))]
+
 mod common;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Somebody kills: a keeper, the program, its process group, a program inside another.
 
+#![cfg(all(target_os = "linux", not(taskgroup_process_portable)))]
+
 mod common;
 
 use std::os::unix::process::CommandExt;

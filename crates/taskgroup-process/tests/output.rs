@@ -1,5 +1,7 @@
 //! Output is read to its end, and nobody outside the command is waited for.
 
+#![cfg(target_os = "linux")]
+
 mod common;
 
 use std::io::Write;

@@ -1,5 +1,7 @@
 //! What could go wrong between a program and its keepers: each of these once did, or would have.
 
+#![cfg(all(target_os = "linux", not(taskgroup_process_portable)))]
+
 mod common;
 
 use std::io::Write;

@@ -39,6 +39,10 @@ pub(crate) struct Spec {
     /// The terminal it is to have the foreground of.
     pub(crate) terminal: Option<OwnedFd>,
     /// For what it leaves behind.
+    #[cfg_attr(
+        any(not(target_os = "linux"), taskgroup_process_portable),
+        allow(dead_code, reason = "what is left is ended at once where nobody could tell when it is gone")
+    )]
     pub(crate) grace: Duration,
 }
 
@@ -50,15 +54,20 @@ pub(crate) struct Refused {
     pub(crate) directory: bool,
 }
 
+#[cfg(all(target_os = "linux", not(taskgroup_process_portable)))]
 impl Refused {
     /// The command was never tried.
-    fn keeper(error: io::Error) -> Self {
+    fn because(error: io::Error) -> Self {
         Self { error, directory: false }
     }
 }
 
 /// What happens to a command that runs.
 #[derive(Debug)]
+#[cfg_attr(
+    any(not(target_os = "linux"), taskgroup_process_portable),
+    allow(dead_code, reason = "only keepers learn of that")
+)]
 pub(crate) enum Notice {
     Stopped {
         signal: i32,

@@ -70,12 +70,12 @@ impl Contained {
         // Relaxed: only to be different each time.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // Pids are used again, and what was marked may be alive, kept by nobody: the time of the program's start tells them apart.
-        let own = proc::stat(sys::getpid()).ok_or_else(|| Refused::keeper(io::Error::other(NO_PROC)))?;
+        let own = proc::stat(sys::getpid()).ok_or_else(|| Refused::because(io::Error::other(NO_PROC)))?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{}-{}.{number}", std::process::id(), own.started);
-        let image = image::write(&spec, &mark).map_err(Refused::keeper)?;
+        let image = image::write(&spec, &mark).map_err(Refused::because)?;
         let folder =
-            OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(".").map_err(Refused::keeper)?;
+            OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(".").map_err(Refused::because)?;
         let mut files = vec![image.as_raw_fd(), folder.as_raw_fd()];
         files.extend(spec.streams.iter().chain(&spec.terminal).map(AsRawFd::as_raw_fd));
         let order = Order::Launch { terminal: spec.terminal.is_some() };
@@ -83,7 +83,7 @@ impl Contained {
         loop {
             let waiting = user.take();
             let is_new = waiting.is_none();
-            let keeper = waiting.map_or_else(|| user.make(), Ok).map_err(Refused::keeper)?;
+            let keeper = waiting.map_or_else(|| user.make(), Ok).map_err(Refused::because)?;
             let mut this = Self::with(keeper, user, mark.clone())?;
             this.wake();
             let sent = sys::send_with_files(this.fd(), &order.to_bytes(), &files);
@@ -102,7 +102,7 @@ impl Contained {
                 _ if is_new => {
                     let error = if sent { io::Error::other("its keeper was killed at once") } else { unsent };
                     this.forget();
-                    return Err(Refused::keeper(error));
+                    return Err(Refused::because(error));
                 }
                 _ => {
                     this.forget();
@@ -121,7 +121,7 @@ impl Contained {
             }
             Err(error) => {
                 pool::reap(keeper);
-                Err(Refused::keeper(error))
+                Err(Refused::because(error))
             }
         }
     }
