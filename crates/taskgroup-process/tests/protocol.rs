@@ -113,3 +113,40 @@ async fn a_writer_outside_does_not_hold_up_the_end() {
     writer.join().unwrap();
     watch.assert_nobody().await;
 }
+
+/// A keeper that has waited has the user and the limits of the program that once forked it: it does not serve one that has others.
+#[tokio::test]
+async fn rights_that_were_given_up_are_not_handed_on() {
+    // SAFETY: takes no argument.
+    if unsafe { libc::geteuid() } != 0 {
+        return;
+    }
+    let mut watch = Watch::new();
+    let mut child = watch.program("program installed-changes").spawn().unwrap();
+    let said = watch.nobody().await;
+    assert!(said.contains("before=0022/") && said.contains("/0/ "), "{said}");
+    assert!(said.contains("after=0027/123/65534/ "), "{said}");
+    assert!(child.wait().unwrap().success());
+}
+
+/// What belongs to another user cannot be ended: it is told of, and not waited for.
+#[tokio::test]
+async fn processes_of_another_user_survive_and_are_told_of() {
+    // SAFETY: takes no argument.
+    if unsafe { libc::geteuid() } != 0 {
+        return;
+    }
+    let mut watch = Watch::new();
+    let copy = std::env::temp_dir().join(format!("taskgroup-setuid-{}", std::process::id()));
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    std::fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o4755)).unwrap();
+    let words = watch.words("user program hasty fork { root say up ready hold } exit 0");
+    let mut child = std::process::Command::new(&copy).args(words).stdout(watch.writer()).spawn().unwrap();
+    let survivor = watch.pid_of("up").await;
+    assert!(watch.line().await.starts_with("survivors=1 "));
+    assert!(watch.line().await.starts_with("children-none "));
+    assert!(child.wait().unwrap().success());
+    std::fs::remove_file(&copy).unwrap();
+    kill(survivor, libc::SIGKILL);
+    watch.gone().await;
+}

@@ -15,6 +15,7 @@
 //! | `exit N`, `die N` | exits; dies of a signal |
 //! | `chain`, `sessions` | forks, ends, and the child does the same, for ever; each in a session of its own |
 //! | `bomb N` | becomes 2 to the power of N processes, which hold |
+//! | `user`, `root` | becomes a user without rights; from a set-uid program, root |
 //! | `give N` | sends this descriptor over the socket that is its standard input |
 //! | `files` | says which descriptors it has |
 //! | `sigchld` | ignores SIGCHLD, which whoever it executes inherits |
@@ -113,6 +114,8 @@ fn perform(steps: &[&str], arguments: &[String]) {
                 "chain" => chain(false),
                 "sessions" => chain(true),
                 "bomb" => bomb(number()),
+                "user" => assert_eq!(libc::setresuid(65534, 65534, 65534), 0),
+                "root" => assert_eq!(libc::setresuid(0, 0, 0), 0),
                 "give" => give(number()),
                 "files" => say_files(),
                 "program" => super::programs::run(steps[rest], &steps[rest + 1..], &arguments[2]),

@@ -35,6 +35,25 @@ pub(crate) fn run(name: &str, steps: &[&str], mark: &str) -> ! {
             let mut line = String::new();
             std::io::stdin().read_line(&mut line).unwrap();
         }
+        // One command before the program has given up its rights, one after.
+        "installed-changes" => {
+            let line = "umask; ulimit -n; id -u";
+            let show = || runtime.block_on(Command::shell(line).output()).unwrap().stdout;
+            let shown = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace('\n', "/");
+            say(&format!("before={}", shown(show())));
+            // SAFETY: plain calls; the limit is readable.
+            unsafe {
+                libc::umask(0o27);
+                let limit = libc::rlimit { rlim_cur: 123, rlim_max: 234 };
+                libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+                libc::setresuid(65534, 65534, 65534);
+            }
+            say(&format!("after={}", shown(show())));
+        }
+        "hasty" => {
+            let result = runtime.block_on(command().grace(Duration::from_millis(1)).run());
+            say(&format!("survivors={}", result.unwrap().survivors()));
+        }
         other => panic!("no such program: {other}"),
     }
     drop(runtime);

@@ -3,6 +3,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`pool`] | the keepers of the program, and which are idle |
+//! | [`standing`] | what a keeper has from the program: user, rights, limits |
 //! | [`launch`] | forks a keeper from the program |
 //! | [`image`] | what the keeper is told to start |
 //! | [`exec`] | starts the command from the keeper |
@@ -20,6 +21,7 @@ mod orphans;
 mod pool;
 mod proc;
 mod set;
+mod standing;
 mod sys;
 mod wire;
 
@@ -27,6 +29,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -34,6 +37,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
 use self::pool::{Idle, User};
+use self::standing::Standing;
 use self::wire::{NOTICE, Order};
 use super::{Notice, Refused, Spec, Tally};
 
@@ -54,6 +58,7 @@ pub(crate) struct Contained {
     keeper: i32,
     /// `None` when the keeper has been given back, or has been reaped.
     stream: Option<UnixStream>,
+    standing: Option<Standing>,
     user: User,
     /// The leader.
     pid: u32,
@@ -70,9 +75,15 @@ impl Contained {
         // Relaxed: only to be different each time.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // Pids are used again, and what was marked may be alive, kept by nobody: the time of the program's start tells them apart.
-        let own = proc::stat(sys::getpid()).ok_or_else(|| Refused::because(io::Error::other(NO_PROC)))?;
+        static STARTED: OnceLock<u64> = OnceLock::new();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mark = format!("{}-{}.{number}", std::process::id(), own.started);
+        let started = match STARTED.get() {
+            Some(started) => *started,
+            None => proc::stat(sys::getpid())
+                .map(|own| *STARTED.get_or_init(|| own.started))
+                .ok_or_else(|| Refused::because(io::Error::other(NO_PROC)))?,
+        };
+        let mark = format!("{}-{started}.{number}", std::process::id());
         let image = image::write(&spec, &mark).map_err(Refused::because)?;
         let folder =
             OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(".").map_err(Refused::because)?;
@@ -81,9 +92,10 @@ impl Contained {
         let order = Order::Launch { terminal: spec.terminal.is_some() };
         let mut user = User::new();
         loop {
-            let waiting = user.take();
+            let standing = Standing::read().map_err(Refused::because)?;
+            let waiting = user.take(&standing);
             let is_new = waiting.is_none();
-            let keeper = waiting.map_or_else(|| user.make(), Ok).map_err(Refused::because)?;
+            let keeper = waiting.map_or_else(|| user.make(standing), Ok).map_err(Refused::because)?;
             let mut this = Self::with(keeper, user, mark.clone())?;
             this.wake();
             let sent = sys::send_with_files(this.fd(), &order.to_bytes(), &files);
@@ -113,11 +125,22 @@ impl Contained {
     }
 
     fn with(keeper: Idle, user: User, mark: String) -> Result<Self, Refused> {
-        let Idle { pid: keeper, stream } = keeper;
+        let Idle { pid: keeper, stream, standing } = keeper;
         match UnixStream::from_std(stream) {
             Ok(stream) => {
                 let (stream, notice) = (Some(stream), [0; NOTICE]);
-                Ok(Self { keeper, stream, user, pid: 0, mark, notice, filled: 0, has_orphans: false })
+                let standing = Some(standing);
+                Ok(Self {
+                    keeper,
+                    stream,
+                    standing,
+                    user,
+                    pid: 0,
+                    mark,
+                    notice,
+                    filled: 0,
+                    has_orphans: false,
+                })
             }
             Err(error) => {
                 pool::reap(keeper);
@@ -206,12 +229,13 @@ impl Contained {
 
     /// The keeper has nobody left.
     fn give_back(&mut self) {
-        match self.stream.take().map(UnixStream::into_std) {
-            Some(Ok(stream)) => self.user.give_back(Idle { pid: self.keeper, stream }),
-            Some(Err(_)) => {
+        let Some(stream) = self.stream.take() else { return };
+        match (stream.into_std(), self.standing.take()) {
+            (Ok(stream), Some(standing)) => self.user.give_back(Idle { pid: self.keeper, stream, standing }),
+            (stream, _) => {
+                drop(stream);
                 pool::reap(self.keeper);
             }
-            None => {}
         }
     }
 

@@ -14,6 +14,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::standing::Standing;
 use super::{launch, sys};
 
 struct Pool {
@@ -30,6 +31,8 @@ struct Pool {
 pub(super) struct Idle {
     pub(super) pid: i32,
     pub(super) stream: UnixStream,
+    /// The program's when it was forked.
+    pub(super) standing: Standing,
 }
 
 static POOL: Mutex<Pool> =
@@ -49,19 +52,28 @@ impl User {
         Self(())
     }
 
-    /// A keeper that has waited, or `None`.
+    /// A keeper that has waited, or `None`. Those that are not of the program's standing any more end.
     #[allow(clippy::unused_self, reason = "who calls has the right")]
-    pub(super) fn take(&self) -> Option<Idle> {
-        pool().idle.pop()
+    pub(super) fn take(&self, standing: &Standing) -> Option<Idle> {
+        let mut pool = pool();
+        let taken = pool.idle.pop()?;
+        if taken.standing == *standing {
+            return Some(taken);
+        }
+        let mut over = std::mem::take(&mut pool.idle);
+        drop(pool);
+        over.push(taken);
+        end(over);
+        None
     }
 
-    /// A new keeper.
+    /// A new keeper. `standing` is this thread's.
     #[allow(clippy::unused_self, reason = "who calls has the right")]
-    pub(super) fn make(&self) -> io::Result<Idle> {
+    pub(super) fn make(&self, standing: Standing) -> io::Result<Idle> {
         let mut pool = pool();
         let (pid, stream) = launch::launch()?;
         pool.alive.push(pid);
-        Ok(Idle { pid, stream })
+        Ok(Idle { pid, stream, standing })
     }
 
     /// Gives back a keeper that has nobody left to keep.

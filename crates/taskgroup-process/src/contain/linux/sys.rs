@@ -268,6 +268,25 @@ pub(super) fn restore_signals(mask: &libc::sigset_t) {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
 }
 
+/// How many kinds of limits there are.
+pub(super) const LIMITS: usize = 16;
+
+/// The limits of this process, soft and hard.
+pub(super) fn limits() -> [(u64, u64); LIMITS] {
+    std::array::from_fn(|kind| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `limit` is writable; of a kind that there is not it stays as it is.
+        unsafe { libc::getrlimit(kind as _, &raw mut limit) };
+        (limit.rlim_cur, limit.rlim_max)
+    })
+}
+
+/// The priority of this thread, its nice value.
+pub(super) fn priority() -> i32 {
+    // SAFETY: takes numbers only.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+}
+
 /// Makes this process the parent of every descendant of it that is orphaned.
 pub(super) fn become_subreaper() -> bool {
     // SAFETY: this option takes numbers only.
