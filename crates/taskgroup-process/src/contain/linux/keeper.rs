@@ -100,12 +100,12 @@ struct Kept {
 }
 
 impl Keeper {
-    pub(super) fn new(stream: OwnedFd, signals: OwnedFd, stack: Stack) -> Self {
+    pub(super) fn new(stream: OwnedFd, signals: OwnedFd, stack: Stack, set: Set) -> Self {
         Self {
             stream,
             signals,
             stack,
-            set: Set::new(sys::getpid()),
+            set,
             program_is_gone: false,
             order: [0; ORDER],
             order_len: 0,
@@ -243,7 +243,6 @@ impl Keeper {
             None if matches!(sys::errno(), libc::EINTR | libc::EAGAIN) => return,
             _ => {
                 self.program_is_gone = true;
-                self.resume();
                 return self.terminate(self.kept.grace.min(ABANDONED_GRACE));
             }
         }
@@ -264,8 +263,9 @@ impl Keeper {
         }
     }
 
-    /// SIGTERM, once; a second call can only bring the end nearer.
+    /// SIGTERM, once; a second call can only bring the end nearer. Who is suspended goes on, or nobody would heed it.
     fn terminate(&mut self, grace: u64) {
+        self.resume();
         let until = (grace != u64::MAX).then(|| sys::now().saturating_add(grace));
         match self.phase {
             Phase::Idle => {}
@@ -296,12 +296,13 @@ impl Keeper {
         }
     }
 
-    /// The group of the leader falls as one, which no fork escapes; then those who wait for nobody; then all others.
+    /// Those that are found, which counts them; then the group of the leader as one, which no fork escapes; then whoever has come
+    /// to this process meanwhile.
     fn kill_round(&mut self) -> Walk {
+        let walk = self.set.signal(libc::SIGKILL, false);
         if !self.kept.leader_is_reaped {
             let _ = sys::kill(-self.kept.leader, libc::SIGKILL);
         }
-        let walk = self.set.signal(libc::SIGKILL, false);
         self.set.kill_children();
         walk
     }
@@ -356,10 +357,19 @@ impl Keeper {
         });
     }
 
-    /// Says that the set is empty, but for so many.
+    /// Says that the set is empty, but for so many. It waits until there is room for that: the program may have left
+    /// other notices unread, and this is the one that it must get.
     fn finish(&mut self, survivors: u32) {
         self.phase = Phase::Idle;
-        self.tell(Notice::Empty(Tally { survivors, ..self.kept.tally }), &[]);
+        let notice = Notice::Empty(Tally { survivors, ..self.kept.tally }).to_bytes(&[]);
+        while !self.program_is_gone && !sys::send(self.stream.as_raw_fd(), &notice) {
+            match sys::errno() {
+                libc::EAGAIN => sys::wait_writable(self.stream.as_raw_fd()),
+                libc::EINTR => {}
+                // The program is gone, as the next order will say.
+                _ => return,
+            }
+        }
     }
 }
 
