@@ -21,7 +21,7 @@
 //!
 //! # Invariants
 //!
-//! 1. As in [`proc`](super::proc): it never allocates, locks or panics. It ends in `_exit`.
+//! 1. As in [`proc`]: it never allocates, locks or panics. It ends in `_exit`.
 //! 2. All signals are blocked in it, and it is in a process group of its own: only SIGKILL and SIGSTOP reach it.
 //! 3. The leader is not reaped before nobody else is left: so its pid, which is its group's too, is its own until then.
 //! 4. It says that nobody is left when it has no child, and so, as a subreaper, no descendant; or when those left belong to another

@@ -101,6 +101,8 @@ impl Contained {
             let sent = sys::send_with_files(this.fd(), &order.to_bytes(), &files);
             let unsent = io::Error::last_os_error();
             let answer = if sent { this.read().await } else { None };
+            // It may have started the command before it was killed.
+            this.has_orphans = sent && answer.is_none();
             match answer {
                 Some((wire::Notice::Started { pid }, _)) => {
                     this.pid = pid;
