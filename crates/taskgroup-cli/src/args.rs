@@ -15,43 +15,39 @@ use crate::trouble::EXIT_TROUBLE;
 const EXIT_CODES: &str = "\
 Exit codes:
   0      every job succeeded (with --first-success: one did)
-  1-123  the exit code of the job that failed first
-  124    a time limit ran out (--timeout, or --timeout-each of the job that failed first)
-  125    tg itself could not do it: wrong usage, an unreadable file, a cycle in the jobs file
-  126    the command of the job that failed first is there but cannot be executed
+  n      a job failed: the exit code of the one that failed first
+  124    a time limit ran out: of the run, or of the job that failed first
+  125    tg itself failed: wrong usage, an unreadable file, a cycle of needs
+  126    the command of the job that failed first cannot be executed
   127    the command of the job that failed first was not found
-  128+n  the job that failed first, or tg, was ended by signal n (130: SIGINT, 143: SIGTERM)";
+  128+n  signal n ended the job that failed first, or tg (130: SIGINT)";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
-  tg run 'cargo test' 'cargo clippy'     both at once; the first failure ends the other
-  tg run -j 4 -k - < commands.txt        commands from standard input, four at a time, all of them
-  tg run -f jobs.toml deploy             the job `deploy`, after the jobs that it needs
-  tg run -f jobs.toml --dry-run          what would run, in which order
+  tg run 'cargo test' 'cargo clippy'   both; the first failure ends the other
+  tg run -j 4 -k - < commands.txt      four at a time, all of them
+  tg run -f jobs.toml deploy           `deploy`, after the jobs that it needs
+  tg run -f jobs.toml --dry-run        what would run, in which order
   tg run --first-success 'curl -f a/x' 'curl -f b/x'
-                                         the first that succeeds; the others are ended
-  tg run --resume done.log -f all.txt    what has not succeeded yet, according to done.log
+                                       the first success ends the others
+  tg run --resume done.log -f all.txt  what has not succeeded yet
 
 A jobs file:
   [job.gen]
-  run = \"./gen.sh\"                       # for the shell; [\"./gen.sh\", \"-v\"] runs without one
+  run = \"./gen.sh\"                     # [\"./gen.sh\", \"-v\"]: without a shell
   [job.build]
   run = \"cargo build\"
-  needs = [\"gen\"]                        # also: dir, env, timeout, grace, retries, tty, leaks
+  needs = [\"gen\"]                      # and dir, env, timeout, grace,
+                                       # retries, tty, leaks
 
 Exit codes: see `tg --help`.";
 
 const EACH_EXAMPLES: &str = "\
 Examples:
-  tg each 'gzip -k {}' -- *.txt          one job a file, as many at once as there are CPUs
+  tg each 'gzip -k {}' -- *.txt    one job a file
   find . -name '*.png' -print0 | tg each -0 'optipng {}'
   tg each -j 8 'curl -fsS {} -o page{#}.html' < urls.txt
   tg each 'x={}; mv \"$x\" \"${x%.jpeg}.jpg\"' -- *.jpeg
-
-`{}` stands for the input, quoted so that the shell takes it as it is, whatever it holds; `{#}` for the number of
-the job; `{{}}` for two braces. Without any `{}` the input comes last. Inside quotes `{}` still is the input and
-nothing else: the quotes are closed before it and opened again after it. Where it cannot be put safely
-(here-documents, backticks, comments) tg says so and starts nothing.
 
 Exit codes: see `tg --help`.";
 
@@ -106,6 +102,12 @@ pub(crate) struct RunArgs {
 ///
 /// Inputs follow `--`; without `--` they are read from standard input, one a line, as there is room for another
 /// job. Empty lines are skipped.
+///
+/// `{}` stands for the input, quoted so that the shell takes it as it is, whatever it holds; `{#}` for the number
+/// of the job; `{{}}` for two braces. Without any `{}` the input comes last.
+///
+/// Inside quotes `{}` still is the input and nothing else: the quotes are closed before it and opened again after
+/// it. Where it cannot be put safely (here-documents, backticks, comments) tg says so and starts nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EACH_EXAMPLES)]
 pub(crate) struct EachArgs {

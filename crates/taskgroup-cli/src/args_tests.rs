@@ -101,6 +101,6 @@ fn any_bytes_are_fine() {
     let odd = OsString::from_vec(vec![b'e', 0xff, 0x80]);
     let line = ["tg".into(), "run".into(), "--tty".into(), odd.clone(), odd.clone()];
     let Ok(Args { action: Action::Run(args) }) = Args::read(line) else { panic!("usage") };
-    assert_eq!(args.commands, [odd.clone()]);
+    assert_eq!(args.commands, std::slice::from_ref(&odd));
     assert_eq!(args.options.tty, Some(odd));
 }

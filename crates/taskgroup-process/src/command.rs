@@ -180,7 +180,7 @@ impl Command {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), taskgroup_process::Error> {
     /// use taskgroup_process::Command;
     /// let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
-    /// let command = Command::shell("echo one");
+    /// let command = Command::new("echo").arg("one");
     /// command.on_output(move |_stream, bytes| sender.send(bytes.to_vec()).unwrap()).run().await?;
     /// assert_eq!(lines.recv().await.unwrap(), b"one\n");
     /// # Ok(()) }

@@ -32,6 +32,8 @@
 
 mod command;
 mod contain;
+#[cfg(doctest)]
+mod doc_tests;
 mod error;
 mod exit;
 pub mod foreground;

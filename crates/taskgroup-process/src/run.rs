@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use crate::command::{Command, Sink};
+use crate::contain::unread;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::running::{Event, Running};
@@ -117,17 +118,23 @@ impl Command {
 /// A command between its start and its end.
 struct Watched {
     running: Option<Running>,
+    /// Its outputs. They outlive the watching that a cancel cuts: a command may write until its end.
+    stdout: Option<Receiver>,
+    stderr: Option<Receiver>,
     sink: Option<Sink>,
     timeout: Option<Duration>,
 }
 
 async fn drive(mut command: Command) -> Result<Exit, Error> {
     let sink = command.sink.take();
-    let watched = Arc::new(Mutex::new(Watched { running: None, sink, timeout: command.timeout }));
+    let watched = Watched { running: None, stdout: None, stderr: None, sink, timeout: command.timeout };
+    let watched = Arc::new(Mutex::new(watched));
     let theirs = Arc::clone(&watched);
     let work = async move {
         let mut watched = theirs.lock().await;
-        watched.running = Some(command.start().await?);
+        let mut running = command.start().await?;
+        (watched.stdout, watched.stderr) = (running.stdout.take(), running.stderr.take());
+        watched.running = Some(running);
         watched.watch().await
     };
     let cleanup = |ending| async move {
@@ -150,10 +157,9 @@ impl Watched {
     }
 
     async fn watch(&mut self) -> Result<Exit, Error> {
-        let Self { running: Some(running), sink, timeout } = self else {
+        let Self { running: Some(running), stdout, stderr, sink, timeout } = self else {
             unreachable!("it has been started")
         };
-        let (mut stdout, mut stderr) = (running.stdout.take(), running.stderr.take());
         let mut buffers = (vec![0; BUFFER], vec![0; BUFFER]);
         let mut write = |stream, bytes: &[u8]| {
             if let Some(sink) = sink {
@@ -171,8 +177,8 @@ impl Watched {
             };
             tokio::select! {
                 event = running.next_event() => if let Event::Ended(exit) = event { break exit },
-                read = read(&mut stdout, &mut buffers.0) => write(Stream::Stdout, &buffers.0[..read]),
-                read = read(&mut stderr, &mut buffers.1) => write(Stream::Stderr, &buffers.1[..read]),
+                read = read(stdout, &mut buffers.0) => write(Stream::Stdout, &buffers.0[..read]),
+                read = read(stderr, &mut buffers.1) => write(Stream::Stderr, &buffers.1[..read]),
                 () = due => {
                     expired = true;
                     let grace = running.grace();
@@ -180,8 +186,8 @@ impl Watched {
                 }
             }
         };
-        drain(&mut stdout, &mut buffers.0, |bytes| write(Stream::Stdout, bytes));
-        drain(&mut stderr, &mut buffers.1, |bytes| write(Stream::Stderr, bytes));
+        drain(stdout, &mut buffers.0, |bytes| write(Stream::Stdout, bytes));
+        drain(stderr, &mut buffers.1, |bytes| write(Stream::Stderr, bytes));
         Ok(exit)
     }
 }
@@ -201,14 +207,18 @@ async fn read(pipe: &mut Option<Receiver>, buffer: &mut [u8]) -> usize {
     }
 }
 
-/// What is in the pipe and has not been read (invariant 1). The pipe itself is asked: the runtime may not have heard yet of what
-/// came last.
+/// What is in the pipe now and has not been read (invariant 1): so much, and no more, although somebody may still write.
 fn drain(pipe: &mut Option<Receiver>, buffer: &mut [u8], mut write: impl FnMut(&[u8])) {
-    let Some(Ok(open)) = pipe.as_ref().map(|pipe| pipe.as_fd().try_clone_to_owned()) else { return };
-    let mut open = File::from(open);
-    loop {
-        match open.read(buffer) {
-            Ok(read) if read > 0 => write(&buffer[..read]),
+    let Some(Ok(fd)) = pipe.take().map(Receiver::into_nonblocking_fd) else { return };
+    let mut left = unread(fd.as_fd());
+    let mut file = File::from(fd);
+    while left > 0 {
+        let most = left.min(buffer.len());
+        match file.read(&mut buffer[..most]) {
+            Ok(read) if read > 0 => {
+                left -= read;
+                write(&buffer[..read]);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             _ => return,
         }

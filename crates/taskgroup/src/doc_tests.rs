@@ -1,7 +1,5 @@
-//! The pages outside the source, as doc tests: every snippet in them compiles and runs.
-
-#[doc = include_str!("../../../README.md")]
-pub struct Readme;
+//! The pages outside the source, as doc tests: every snippet in them compiles and runs. The README's are those of
+//! `taskgroup-process`, which it speaks of too.
 
 #[doc = include_str!("../../../docs/from-asyncio.md")]
 pub struct FromAsyncio;

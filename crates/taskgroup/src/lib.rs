@@ -32,7 +32,8 @@
 //! | spawn no faster than tasks end | [`TaskGroup::spawn_when_ready`], [`TaskGroup::ready`] |
 //! | wait until a server listens | [`TaskGroup::start`] |
 //! | run blocking code that can be told to stop | [`TaskGroup::spawn_blocking`], [`CancelToken`] |
-//! | run one piece of work over many items, so many at a time | [`map()`], [`map_stream`]; as they complete: [`Map::as_completed`] |
+//! | run one piece of work over many items, so many at a time | [`map()`], [`map_stream`]; as they complete: [`Map::as_completed`], in order: [`Map::ordered`] |
+//! | the same with items that borrow, or are not `Send` | [`map_local`], [`map_local_stream`] |
 //! | await or cancel one task | [`Task`] |
 //! | run many futures and have all their values, in order | [`gather()`] |
 //! | have the first answer, or the first success | [`race()`], [`first_ok()`] |
@@ -129,8 +130,9 @@ mod trace;
 mod tree;
 
 pub use bulk::{
-    AsCompleted, Completed, IndexedMapStream, Items, Joined, Map, MapStream, as_completed, first_ok, gather,
-    map, map_stream, race,
+    AllThreads, AsCompleted, Completed, InTask, IndexedMapStream, Items, Joined, LocalMap, LocalMapStream,
+    Map, MapKind, MapStream, as_completed, first_ok, gather, map, map_local, map_local_stream, map_stream,
+    race,
 };
 pub use error::{Error, ErrorGroup, Except, Failure, Leaves, StartError};
 pub use group::{

@@ -10,6 +10,7 @@
 //!    the next after twice that time more, then four times, and so on.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ impl SlowExit {
     pub(crate) fn poll(&mut self, region: &NodeRef, cx: &mut Context<'_>) {
         let Some((cancelled_at, period)) = watched(region) else { return };
         let Some(first) = cancelled_at.checked_add(period) else { return };
-        if Handle::try_current().is_err() {
+        if Handle::try_current().is_err() || lacks_clock(region, false) {
             return;
         }
         let watch = self.0.get_or_insert_with(|| {
@@ -65,7 +66,23 @@ impl SlowExit {
                 None => return,
             }
         }
+        if watch.timer.lacks_clock() {
+            lacks_clock(region, true);
+        }
     }
+}
+
+/// Whether the group around, or this one, has been found to be without a clock; `found`: it has been, now.
+fn lacks_clock(region: &NodeRef, found: bool) -> bool {
+    let mut next = Some(NodeRef::clone(region));
+    while let Some(member) = next {
+        if let Some(flag) = member.lacks_clock() {
+            // Relaxed: who has not seen it finds out by itself.
+            return if found { flag.swap(true, Ordering::Relaxed) } else { flag.load(Ordering::Relaxed) };
+        }
+        next = member.node().parent();
+    }
+    false
 }
 
 /// Since when the region drains and after how long that is to be logged; `None` if it does not, or not here.

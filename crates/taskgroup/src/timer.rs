@@ -42,6 +42,11 @@ impl Timer {
         Self { state: State::New, purpose }
     }
 
+    /// Whether it never fires, for want of a clock.
+    pub(crate) fn lacks_clock(&self) -> bool {
+        matches!(self.state, State::NoClock)
+    }
+
     /// Ready at `at`; a call with another instant moves the timer.
     pub(crate) fn poll_until(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         if Instant::now() >= at {

@@ -52,6 +52,7 @@ table! {
     Place<'static, Sendable>: Send Sync Unpin;
     TrySpawnError<u8>: Send Sync Unpin;
     Ready<u8>: Send Sync Unpin;
+    Ready<Local>: Unpin, not Send Sync;
     CancelToken: Send Sync Unpin Eq;
     CancelScope: Send Sync Unpin;
     ScopeHandle: Send Sync Unpin;
@@ -88,6 +89,10 @@ table! {
     MapStream<Items<std::ops::Range<u8>>, fn(u8), u8>: Send Unpin;
     MapStream<Items<std::ops::Range<u8>>, fn(u8), Local>: Unpin, not Send;
     IndexedMapStream<Items<std::ops::Range<u8>>, fn(u8), u8>: Send Unpin;
+    LocalMap<'static, Items<std::ops::Range<u8>>, fn(u8), u8>: Unpin, not Send Sync;
+    LocalMapStream<'static, Items<std::ops::Range<u8>>, fn(u8), u8>: Unpin, not Send Sync;
+    AllThreads: Send Sync Unpin;
+    InTask<'static>: Send Sync Unpin;
 }
 
 #[cfg(feature = "signal")]
@@ -342,6 +347,45 @@ fn which_local_things_are_send() {
             Ok(())
         });
         group.wait_idle().await;
-        group.run(async { Ok(task.await?) }).await
+        let body = async {
+            let listen = async |ready: Ready<usize>| {
+                ready.ready(text.len());
+                Ok(())
+            };
+            let (length, child) = group.start(listen).await?;
+            child.await?;
+            Ok(length + task.await?)
+        };
+        group.run(body).await
     }));
+}
+
+/// The future of `start` spawns when it is polled, so it stays where its group stays.
+#[test]
+fn the_future_of_start_goes_where_its_group_goes() {
+    struct Probe<T>(T);
+    impl<T: Send> Probe<T> {
+        fn is_send(&self) -> bool {
+            true
+        }
+    }
+    trait Otherwise {
+        fn is_send(&self) -> bool {
+            false
+        }
+    }
+    impl<T> Otherwise for Probe<T> {}
+
+    async fn child(ready: Ready<u8>) -> Result<(), Error> {
+        ready.ready(1);
+        Ok(())
+    }
+    let (here, anywhere) = (LocalGroup::new(), SendLocalGroup::new());
+    let (spawner, far_spawner) = (here.spawner(), anywhere.spawner());
+    assert!(Probe(anywhere.start(child)).is_send());
+    assert!(Probe(far_spawner.start(child)).is_send());
+    assert!(Probe(anywhere.task().start(child)).is_send());
+    assert!(!Probe(here.start(child)).is_send());
+    assert!(!Probe(spawner.start(child)).is_send());
+    assert!(!Probe(here.task().start(child)).is_send());
 }

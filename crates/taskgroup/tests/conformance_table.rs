@@ -49,8 +49,12 @@ fn tests() -> BTreeMap<String, Vec<u32>> {
         if name == "main" {
             continue;
         }
-        // A long list has a second file for what needs timeouts, or for futures and handles awaited together.
-        let list = ["-time", "-joining"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(&name);
+        // A long list has a second file for what needs timeouts, or for futures and handles awaited together, or
+        // for local groups.
+        let list = ["-time", "-joining", "-local"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .unwrap_or(&name);
         let numbers = tests.entry(list.to_owned()).or_default();
         numbers.extend(read(&path).lines().filter_map(line_of_test));
     }

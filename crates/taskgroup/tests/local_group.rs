@@ -1006,6 +1006,37 @@ async fn the_budget_is_honoured_without_polling_everybody_in_vain() {
     assert!(polls.get() <= CHILDREN + 100, "{}", polls.get());
 }
 
+/// A child that has ended stands in the row beside one in the background that was never polled, when the body has ended
+/// and tokio's budget is used up.
+#[tokio::test]
+async fn a_child_that_ended_in_its_first_poll_is_not_entered_later() {
+    let group: LocalGroup = LocalGroup::new();
+    let spawner = group.spawner();
+    group.spawn(async move {
+        // Woken before the other one, and so ahead of it in the next round.
+        let mut woken = false;
+        std::future::poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            if std::mem::replace(&mut woken, true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        spawner.task().background().spawn(pending::<anyhow::Result<()>>());
+        while tokio::task::coop::has_budget_remaining() {
+            std::future::poll_fn(|cx| tokio::task::coop::poll_proceed(cx).map(|unit| unit.made_progress()))
+                .await;
+        }
+        Ok(())
+    });
+    group.spawn(std::future::poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::Ready(anyhow::Ok(()))
+    }));
+    let body = async { Ok(()) };
+    group.run(body).await.unwrap();
+    let report = group.report();
+    assert_eq!((report.spawned(), report.completed(), report.cut()), (3, 2, 0));
+}
+
 /// Only those that were woken are polled, and the body too only when it was.
 #[tokio::test]
 async fn who_was_not_woken_is_not_polled() {

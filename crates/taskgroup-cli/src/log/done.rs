@@ -53,6 +53,11 @@ impl Done {
         self.keys.contains(key)
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// What the user should know about the log: that it is missing, or that lines of it cannot be read.
     pub(crate) fn notes(&self) -> Vec<String> {
         let path = self.path.display();

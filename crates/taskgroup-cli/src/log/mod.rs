@@ -14,3 +14,6 @@ mod key;
 pub(crate) use append::{Entry, Log};
 pub(crate) use done::Done;
 pub(crate) use key::Key;
+
+#[cfg(test)]
+mod tests;

@@ -86,7 +86,8 @@ pub(crate) struct Job {
     /// Whether it owns the terminal while it runs; at most one job does.
     pub(crate) tty: bool,
     pub(crate) leaks: Leaks,
-    pub(super) key: Key,
+    /// The folder it runs in, the current one too.
+    pub(super) runs_in: Arc<Path>,
 }
 
 impl Job {
@@ -95,9 +96,9 @@ impl Job {
         self.command.command_line()
     }
 
-    /// What makes it the same job as one of an earlier run.
+    /// What makes it the same job as one of an earlier run. Computed anew with each call.
     pub(crate) fn key(&self) -> Key {
-        self.key
+        Key::of(&self.command, self.input.as_deref().map(OsStr::new), &self.runs_in, &self.env)
     }
 
     /// What is shown of it.
@@ -110,11 +111,6 @@ impl Job {
             input: self.input.clone(),
             tty: self.tty,
         })
-    }
-
-    pub(super) fn set_key(&mut self, current_dir: &Path) {
-        let dir = self.dir.as_deref().unwrap_or(current_dir);
-        self.key = Key::of(&self.command, self.input.as_deref().map(OsStr::new), dir, &self.env);
     }
 }
 

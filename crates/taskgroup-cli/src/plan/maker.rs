@@ -10,7 +10,6 @@ use super::job::{Job, Launch, Retries};
 use super::names::{self, Names};
 use super::template::Template;
 use crate::args::{Leaks, Options};
-use crate::log::Key;
 use crate::trouble::{Trouble, plain};
 
 /// What is needed to make one job after the other.
@@ -19,6 +18,8 @@ pub(super) struct Maker {
     current_dir: PathBuf,
     /// The folder of the jobs, where it is not the current one.
     dir: Option<PathBuf>,
+    /// The folder of the jobs in any case.
+    runs_in: Arc<Path>,
     timeout: Option<Duration>,
     grace: Duration,
     retries: Retries,
@@ -33,9 +34,17 @@ impl Maker {
     pub(super) fn new(options: &Options) -> Result<Self, Trouble> {
         let current_dir =
             std::env::current_dir().map_err(|error| Trouble::new(plain(&error)).at("the current folder"))?;
-        let mut maker = Maker {
+        let mut dir = None;
+        if let Some(given) = &options.dir {
+            if !given.is_dir() {
+                return Err(Trouble::new(format!("there is no folder `{}`", given.display())).at("--dir"));
+            }
+            dir = not_current(&current_dir, given);
+        }
+        Ok(Maker {
+            runs_in: dir.as_deref().unwrap_or(&current_dir).into(),
             current_dir,
-            dir: None,
+            dir,
             timeout: options.timeout_each,
             grace: options.grace,
             retries: Retries { count: options.retries, delay: options.retry_delay },
@@ -43,15 +52,7 @@ impl Maker {
             tty: options.tty.clone(),
             names: Names::default(),
             made: 0,
-        };
-        if let Some(dir) = &options.dir {
-            if !dir.is_dir() {
-                let what = format!("there is no folder `{}`", dir.display());
-                return Err(Trouble::new(what).at("--dir"));
-            }
-            maker.dir = maker.not_current(dir);
-        }
-        Ok(maker)
+        })
     }
 
     /// A job for a command line.
@@ -61,7 +62,6 @@ impl Maker {
         let tty = self.takes_tty(&name);
         let mut job = self.job(name, Launch::Shell(line));
         job.tty = tty;
-        job.set_key(&self.current_dir);
         job
     }
 
@@ -73,32 +73,31 @@ impl Maker {
         let mut job = self.job(name, Launch::Shell(template.expand(&input, number)));
         job.input = Some(input);
         job.tty = tty;
-        job.set_key(&self.current_dir);
         job
     }
 
-    /// A job with what the options say for all; the key is still to be set, with [`finish`](Self::finish).
+    /// A job with what the options say for all; its folder is set last, with [`finish`](Self::finish).
     pub(super) fn named(&mut self, name: Arc<str>, command: Launch) -> Job {
         let mut job = self.job(name, command);
         job.named = true;
         job
     }
 
-    /// Puts a job's folder beneath `base` and sets its key, when all else is set.
+    /// Puts a job's folder beneath `base`.
     pub(super) fn finish(&self, job: &mut Job, base: &Path) {
         let dir = match &job.dir {
             Some(dir) => base.join(dir),
             None => base.into(),
         };
-        job.dir = self.not_current(&dir);
-        job.set_key(&self.current_dir);
+        job.dir = not_current(&self.current_dir, &dir);
+        job.runs_in = job.dir.as_deref().unwrap_or(&self.current_dir).into();
     }
 
     /// The folder of the jobs of a file: that of `--dir`, otherwise the file's own.
     pub(super) fn base(&self, file: &Path) -> PathBuf {
         match &self.dir {
             Some(dir) => dir.clone(),
-            None => self.absolute(file.parent().unwrap_or(Path::new(""))),
+            None => absolute(&self.current_dir, file.parent().unwrap_or(Path::new(""))),
         }
     }
 
@@ -118,15 +117,14 @@ impl Maker {
 
     fn job(&mut self, name: Arc<str>, command: Launch) -> Job {
         self.made += 1;
-        let env = BTreeMap::new();
         Job {
             number: self.made,
             name,
             named: false,
-            key: Key::of(&command, None, &self.current_dir, &env),
             command,
             dir: self.dir.clone(),
-            env,
+            runs_in: self.runs_in.clone(),
+            env: BTreeMap::new(),
             timeout: self.timeout,
             grace: self.grace,
             retries: self.retries,
@@ -136,13 +134,15 @@ impl Maker {
             leaks: self.leaks,
         }
     }
+}
 
-    fn absolute(&self, dir: &Path) -> PathBuf {
-        // Component by component, so that `.` and a slash at the end make no other folder of it.
-        self.current_dir.join(dir).components().collect()
-    }
+/// The absolute path of a folder.
+fn absolute(current_dir: &Path, dir: &Path) -> PathBuf {
+    // Component by component, so that `.` and a slash at the end make no other folder of it.
+    current_dir.join(dir).components().collect()
+}
 
-    fn not_current(&self, dir: &Path) -> Option<PathBuf> {
-        Some(self.absolute(dir)).filter(|dir| *dir != self.current_dir)
-    }
+/// The absolute path of a folder, where it is not the current one.
+fn not_current(current_dir: &Path, dir: &Path) -> Option<PathBuf> {
+    Some(absolute(current_dir, dir)).filter(|dir| dir != current_dir)
 }

@@ -79,7 +79,7 @@ impl Settings {
 /// A shell given by its path must be there; one given by its name alone is looked for when a job starts.
 fn check_shell(shell: &Path) -> Result<(), Trouble> {
     let is_path = shell.components().count() > 1 || shell.is_absolute();
-    if shell.as_os_str().is_empty() || (is_path && !shell.is_file()) {
+    if is_path && !shell.is_file() {
         let what = format!("there is no shell `{}`", shell.display());
         return Err(Trouble::new(what).at("--shell").advice("the default is /bin/sh"));
     }
@@ -122,7 +122,6 @@ mod tests {
         assert!(
             settings(&["--shell", "/no/such/sh"]).expect_err("trouble").to_string().contains("/no/such/sh")
         );
-        assert!(settings(&["--shell", ""]).is_err());
         assert!(settings(&["--shell", "bash"]).is_ok(), "looked for later");
     }
 }

@@ -245,10 +245,15 @@ async fn pump(pipe: Option<Receiver>, stream: Stream, job: usize, console: &Cons
             _ => return,
         }
     }
-    // The runtime may not have heard yet of what came last: the pipe itself knows.
-    loop {
+    // The runtime may not have heard yet of what came last: the pipe itself knows. Not more than that is read, since a process
+    // elsewhere may write without an end.
+    let mut left = rustix::io::ioctl_fionread(&pipe).unwrap_or(0);
+    while left > 0 {
         match rustix::io::read(&pipe, &mut buffer[..]) {
-            Ok(read) if read > 0 => console.output(job, stream, buffer[..read].to_vec()).await,
+            Ok(read) if read > 0 => {
+                left = left.saturating_sub(read as u64);
+                console.output(job, stream, buffer[..read].to_vec()).await;
+            }
             Err(rustix::io::Errno::INTR) => {}
             _ => return,
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +18,14 @@ use portable as platform;
 
 pub(crate) use platform::{Contained, install};
 
+/// How many bytes are in a pipe.
+pub(crate) fn unread(pipe: BorrowedFd<'_>) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: this request writes one number, to `bytes`.
+    unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD as _, &raw mut bytes) };
+    usize::try_from(bytes).unwrap_or(0)
+}
+
 /// All that a process is started with.
 #[derive(Debug)]
 pub(crate) struct Spec {
@@ -31,6 +39,10 @@ pub(crate) struct Spec {
     /// The terminal it is to have the foreground of.
     pub(crate) terminal: Option<OwnedFd>,
     /// For what it leaves behind.
+    #[cfg_attr(
+        any(not(target_os = "linux"), taskgroup_process_portable),
+        allow(dead_code, reason = "what is left is ended at once where nobody could tell when it is gone")
+    )]
     pub(crate) grace: Duration,
 }
 
@@ -42,15 +54,20 @@ pub(crate) struct Refused {
     pub(crate) directory: bool,
 }
 
+#[cfg(all(target_os = "linux", not(taskgroup_process_portable)))]
 impl Refused {
     /// The command was never tried.
-    fn keeper(error: io::Error) -> Self {
+    fn because(error: io::Error) -> Self {
         Self { error, directory: false }
     }
 }
 
 /// What happens to a command that runs.
 #[derive(Debug)]
+#[cfg_attr(
+    any(not(target_os = "linux"), taskgroup_process_portable),
+    allow(dead_code, reason = "only keepers learn of that")
+)]
 pub(crate) enum Notice {
     Stopped {
         signal: i32,

@@ -9,8 +9,9 @@
 //!    killed before the leader is reaped.
 
 use std::io;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::Stdio;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Child;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Notice, Refused, Spec, Tally};
 
+/// The unit of `ru_maxrss`, in bytes.
+const RSS_UNIT: u64 = if cfg!(any(target_os = "macos", target_os = "ios")) { 1 } else { 1024 };
+
 pub(crate) fn install() -> bool {
     false
 }
@@ -27,7 +31,7 @@ pub(crate) fn install() -> bool {
 /// A command that runs, in its process group.
 #[derive(Debug)]
 pub(crate) struct Contained {
-    child: std::process::Child,
+    child: Child,
     /// Done when the leader has ended; it is not reaped by that.
     ended: JoinHandle<()>,
     kill_at: Mutex<Option<Instant>>,
@@ -39,18 +43,15 @@ pub(crate) struct Contained {
 impl Contained {
     #[allow(clippy::unused_async, reason = "the same shape on every platform")]
     pub(crate) async fn start(spec: Spec) -> Result<Self, Refused> {
-        let mut command = std::process::Command::new(&spec.program);
-        if let Some(name) = spec.arguments.first() {
-            command.arg0(name);
-        }
-        command.args(spec.arguments.iter().skip(1)).env_clear().envs(&spec.environment).process_group(0);
-        if let Some(directory) = &spec.directory {
-            command.current_dir(directory);
-        }
-        let [stdin, stdout, stderr] = spec.streams.map(Stdio::from);
-        command.stdin(stdin).stdout(stdout).stderr(stderr);
-        let directory = spec.directory.as_ref().is_some_and(|directory| !directory.is_dir());
-        let child = command.spawn().map_err(|error| Refused { error, directory })?;
+        let spawned = match spawn(&spec, false) {
+            // A script without `#!` is the shell's.
+            Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => spawn(&spec, true),
+            other => other,
+        };
+        let child = spawned.map_err(|error| {
+            let is_bad = spec.directory.as_ref().is_some_and(|directory| !directory.is_dir());
+            Refused { directory: is_bad && error.kind() != io::ErrorKind::InvalidInput, error }
+        })?;
         let pid = child.id();
         Ok(Self {
             child,
@@ -79,8 +80,9 @@ impl Contained {
             tokio::select! {
                 _ = &mut self.ended => {
                     self.signal(libc::SIGKILL);
-                    self.tally.status = self.child.wait().ok().map(ExitStatusExt::into_raw);
+                    self.reap();
                     self.is_over = true;
+                    return Notice::LeaderEnded { status: self.tally.status.unwrap_or_default() };
                 }
                 () = due => {
                     self.kill();
@@ -118,6 +120,24 @@ impl Contained {
         self.signal(libc::SIGCONT);
     }
 
+    /// The leader has ended; what it has used, with those that it has reaped itself.
+    fn reap(&mut self) {
+        let mut status = 0;
+        // SAFETY: zeroed is a valid `rusage`; both are writable.
+        let (reaped, usage) = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            (libc::wait4(self.child.id() as i32, &raw mut status, 0, &raw mut usage), usage)
+        };
+        let time = |time: libc::timeval| {
+            Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
+        };
+        if reaped > 0 {
+            self.tally.status = Some(status);
+            (self.tally.user, self.tally.system) = (time(usage.ru_utime), time(usage.ru_stime));
+            self.tally.max_rss = (usage.ru_maxrss as u64).saturating_mul(RSS_UNIT);
+        }
+    }
+
     fn kill_at(&self) -> MutexGuard<'_, Option<Instant>> {
         self.kill_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,6 +158,41 @@ impl Drop for Contained {
             let _ = self.child.wait();
         }
     }
+}
+
+fn spawn(spec: &Spec, by_shell: bool) -> io::Result<Child> {
+    let mut command = if by_shell {
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.arg(&spec.program);
+        shell
+    } else {
+        let mut command = std::process::Command::new(&spec.program);
+        spec.arguments.first().map(|name| command.arg0(name));
+        command
+    };
+    command.args(spec.arguments.iter().skip(1)).env_clear().envs(&spec.environment).process_group(0);
+    if let Some(directory) = &spec.directory {
+        command.current_dir(directory);
+    }
+    let [stdin, stdout, stderr] = &spec.streams;
+    command.stdin(stdin.try_clone()?).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+    if let Some(terminal) = &spec.terminal {
+        let terminal = terminal.try_clone()?;
+        // SAFETY: the closure makes plain calls, with a descriptor that it has.
+        unsafe { command.pre_exec(move || take_foreground(&terminal)) };
+    }
+    command.spawn()
+}
+
+/// Gives the terminal's foreground to this process's group, in which it is alone.
+fn take_foreground(terminal: &OwnedFd) -> io::Result<()> {
+    // SAFETY: numbers only. A group in the background is stopped for this call unless it ignores SIGTTOU.
+    unsafe {
+        let before = libc::signal(libc::SIGTTOU, libc::SIG_IGN);
+        libc::tcsetpgrp(terminal.as_raw_fd(), libc::getpid());
+        libc::signal(libc::SIGTTOU, before);
+    }
+    Ok(())
 }
 
 fn wait_without_reaping(pid: u32) {

@@ -15,7 +15,10 @@ pub use as_completed::{AsCompleted, Completed, as_completed};
 pub use first_ok::first_ok;
 pub use gather::gather;
 pub use joined::Joined;
-pub use map::{IndexedMapStream, Items, Map, MapStream, map, map_stream};
+pub use map::{
+    AllThreads, InTask, IndexedMapStream, Items, LocalMap, LocalMapStream, Map, MapKind, MapStream, map,
+    map_local, map_local_stream, map_stream,
+};
 pub use race::race;
 
 #[cfg(all(test, taskgroup_loom))]

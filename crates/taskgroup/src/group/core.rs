@@ -6,6 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ pub(crate) struct GroupCore<E> {
     ledger: Mutex<Ledger<E>>,
     /// Of a group that polls its children itself.
     hosted: Option<Hosted>,
+    lacks_clock: AtomicBool,
 }
 
 struct Ledger<E> {
@@ -117,7 +119,8 @@ impl<E: Send + 'static> GroupCore<E> {
             node.set_hosted();
         }
         let (deadline, ledger) = (OnceLock::new(), Mutex::new(ledger));
-        let core = Arc::new(Self { node, settings, runtime, deadline, limit, ledger, hosted });
+        let lacks_clock = AtomicBool::new(false);
+        let core = Arc::new(Self { node, settings, runtime, deadline, limit, ledger, hosted, lacks_clock });
         if let Some(region) = tree::with_current(|node| node.cloned()) {
             tree::attach_group(&region, &core.member());
         }
@@ -553,6 +556,10 @@ impl<E: Send + 'static> Member for GroupCore<E> {
 
     fn slow_exit(&self) -> Option<Duration> {
         Some(self.settings.slow_exit)
+    }
+
+    fn lacks_clock(&self) -> Option<&AtomicBool> {
+        Some(&self.lacks_clock)
     }
 
     fn threads(&self) -> Threads {

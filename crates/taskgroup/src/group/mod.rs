@@ -64,6 +64,7 @@ pub(crate) use placed::log_late;
 pub(crate) use region::{Body, BodyEnd, Step};
 pub(crate) use run::{end_body, exit};
 pub(crate) use spawn::into_error;
+pub(crate) use start::{Handle, start};
 
 use self::spawn::Options;
 use crate::error::{ErrorGroup, StartError};
@@ -298,7 +299,8 @@ impl<E: Send + 'static> TaskGroup<E> {
         R: Send + 'static,
         T: Send + 'static,
     {
-        start::start(&self.core, make, Options::new(Location::caller()))
+        let options = Options::new(Location::caller());
+        start(&self.core, make, options.location, |future| self.core.spawn(future, options))
     }
 
     /// A handle to spawn with from anywhere: from the tasks themselves, from other tasks, from plain threads.

@@ -5,20 +5,22 @@ use std::panic::Location;
 
 use super::core::{GroupCore, ToGroup};
 use super::spawn::Options;
-use super::{Builder, Run, Spawner, TaskGroup};
+use super::{Builder, Run, Settings, Spawner, TaskGroup};
 use crate::error::{ErrorGroup, Failure};
+use crate::sync::Arc;
 use crate::task::{Problem, Reporter, catch};
 use crate::tree::{self, Id, Member, NodeInfo, NodeKind, NodeRef};
 
 impl<E: Send + 'static> Builder<E> {
     /// [`build`](Self::build) at `location`, with the name `name` if it has none.
-    pub(crate) fn build_at(
-        mut self,
-        name: &'static str,
-        location: &'static Location<'static>,
-    ) -> TaskGroup<E> {
+    pub(crate) fn build_at(self, name: &'static str, location: &'static Location<'static>) -> TaskGroup<E> {
+        TaskGroup::open(self.into_settings_of(name), location)
+    }
+
+    /// The settings of a group with the name `name`, if it has none.
+    pub(crate) fn into_settings_of(mut self, name: &'static str) -> Settings<E> {
         self.settings.name.get_or_insert(name.into());
-        TaskGroup::open(self.settings, location)
+        self.settings
     }
 }
 
@@ -54,11 +56,23 @@ impl<E: Send + 'static> Spawner<E> {
         self.core.runtime().metrics().num_workers()
     }
 
-    /// A piece of the work of a child failed, and the child may go on: enters it as a failure of the group.
+    /// As [`GroupCore::report_part`].
     pub(crate) fn report_part(&self, name: String, problem: Problem<E>) {
-        let group: NodeRef = self.core.member();
+        self.core.report_part(name, problem);
+    }
+
+    /// As [`GroupCore::cut_error`].
+    pub(crate) fn cut_error(&self) -> ErrorGroup<E> {
+        self.core.cut_error()
+    }
+}
+
+impl<E: Send + 'static> GroupCore<E> {
+    /// A piece of the work of a child failed, and the child may go on: enters it as a failure of the group.
+    pub(crate) fn report_part(self: &Arc<Self>, name: String, problem: Problem<E>) {
+        let group: NodeRef = self.member();
         let problem = match problem {
-            Problem::Error(error) if self.is_cancelled() => {
+            Problem::Error(error) if self.node().is_cancelled() => {
                 match catch(|| ToGroup::without_cancelled(Some(&group), error)) {
                     Ok(Some(error)) => Problem::Error(error),
                     Ok(None) => return,
@@ -70,12 +84,12 @@ impl<E: Send + 'static> Spawner<E> {
         let path = format!("{} > {name}", tree::path_of(group.node())).into_boxed_str();
         let location = group.node().location();
         let who = NodeInfo { kind: NodeKind::Task, id: Id::next(), name: Some(name.into()), location };
-        GroupCore::record_as(&group, &self.core, Failure::new(problem, who, path));
+        GroupCore::record_as(&group, self, Failure::new(problem, who, path));
     }
 
     /// What comes out where children were cut and nobody failed.
     pub(crate) fn cut_error(&self) -> ErrorGroup<E> {
-        let node = self.core.node();
+        let node = self.node();
         ErrorGroup::new(node.info(), Vec::new(), 0, node.cause())
     }
 }

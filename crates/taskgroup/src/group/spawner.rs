@@ -30,7 +30,7 @@ use crate::tree::{Id, Member, Straggler};
 /// .await
 /// # }
 /// ```
-pub struct Spawner<E: Send + 'static = crate::Error> {
+pub struct Spawner<E = crate::Error> {
     pub(super) core: Arc<GroupCore<E>>,
 }
 

@@ -10,7 +10,7 @@ use super::cooperative::Cooperative;
 use super::core::GroupCore;
 use super::limit::Reserved;
 use super::spawn::Options;
-use super::start::{self, Ready};
+use super::start::{Ready, start};
 use super::{CancelToken, TrySpawnError};
 use crate::error::StartError;
 use crate::sync::Arc;
@@ -205,7 +205,7 @@ impl<'g, E: Send + 'static> TaskBuilder<'g, E> {
         T: Send + 'static,
     {
         let (core, options) = self.options(Location::caller());
-        start::start(core, make, options)
+        start(core, make, options.location, |future| core.spawn(future, options))
     }
 }
 

@@ -3,14 +3,16 @@
 use std::future::Future;
 use std::task::{Context, Poll};
 
-use super::cell::{Cleared, LocalCell, LocalJoin};
+use tokio::time::Instant;
+
+use super::cell::{At, Cleared, First, LocalJoin};
+use super::child::Child;
 use super::inbox::Link;
 use super::kind::Host;
 use crate::group::ToGroup;
-use crate::sync::Arc;
 use crate::task::{Ended, Outcome, Panic, Problem, Reporter, catch, hand_over_groups};
 use crate::trace::{self, Fields};
-use crate::tree::{self, Brief, CancelCause, CancelReason, ChildEnd, Hold, Member, NodeRef, Turn};
+use crate::tree::{self, CancelCause, CancelReason, ChildEnd, Hold, Member, Turn};
 
 /// A child whose turn it is: polls it, unless it has ended since it was woken.
 ///
@@ -24,42 +26,27 @@ where
     E: Send + 'static,
     H: Host,
 {
-    let cell: *const LocalCell<F, T, E, H> = link.cast();
-    // SAFETY: the link was in the queue, so it is alive. Its reference is the host's, or, if the child has ended, was the
-    // queue's: in either case it is taken here, and given back below if the child goes on.
-    let cell = unsafe {
-        let alive = (*cell).head.link.begin_poll();
-        let cell = Arc::from_raw(cell);
-        if !alive {
-            return;
-        }
-        cell
-    };
+    // SAFETY: the link was in the queue, so it is alive: until the child ends the host has a reference, and where it had
+    // ended that is the queue's.
+    let cell = unsafe { At::<F, T, E, H>::of(link) };
+    if !cell.head.link.begin_poll() {
+        // SAFETY: the queue's reference.
+        return unsafe { ((*link).vtable.release)(link) };
+    }
     let first = cell.head.state.begin_poll();
     // SAFETY: C1, the host.
-    let ended = unsafe {
-        match first && (cell.head.node.is_cancelled() || cell.core().node().is_cancelled()) {
-            true => {
-                end_cut(&cell, false);
+    unsafe {
+        let ended = match first {
+            true if cell.is_cancelled() || cell.core().node().is_cancelled() => {
+                end_cut(cell, false);
                 true
             }
-            false => turn(&cell, first),
+            true => turn_first(cell),
+            false => turn(cell),
+        };
+        if ended {
+            cell.let_go();
         }
-    };
-    match ended {
-        true => let_go(cell),
-        false => {
-            cell.head.state.end_poll();
-            // The host keeps it until the child has ended.
-            let _ = Arc::into_raw(cell);
-        }
-    }
-}
-
-/// The child has ended: the host's reference goes, or is left to the queue that the child stands in.
-fn let_go<F, T, E, H>(cell: Arc<LocalCell<F, T, E, H>>) {
-    if cell.head.link.end() {
-        let _ = Arc::into_raw(cell);
     }
 }
 
@@ -75,17 +62,17 @@ where
     E: Send + 'static,
     H: Host,
 {
-    let cell: *const LocalCell<F, T, E, H> = link.cast();
-    // SAFETY: alive: it is in the queue or in the books; the reference is the host's, as it has not ended.
-    let cell = unsafe {
-        if (*cell).head.link.has_ended() {
+    // SAFETY: alive: it is in the queue or in the books. C1, the host.
+    unsafe {
+        let cell = At::<F, T, E, H>::of(link);
+        if cell.head.link.has_ended() {
             return;
         }
-        Arc::from_raw(cell)
-    };
-    // SAFETY: C1, the host.
-    unsafe { end_cut(&cell, cell.head.state.has_started()) };
-    let_go(cell);
+        // On its way to its end: the drop of its own start, in a destructor of its own, leaves it alone.
+        cell.note_polled(true);
+        end_cut(cell, !cell.head.state.begin_poll());
+        cell.let_go();
+    }
 }
 
 /// Ends a child that was refused: it stands in no books, and in no queue.
@@ -93,7 +80,7 @@ where
 /// # Safety
 ///
 /// C1: nobody else has the cell.
-pub(super) unsafe fn end_unborn<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, cause: CancelCause)
+pub(super) unsafe fn end_unborn<F, T, E, H>(cell: At<F, T, E, H>, cause: CancelCause)
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
@@ -104,7 +91,7 @@ where
     unsafe {
         let outcome = inside(cell, |(_, dropped)| match dropped {
             Some(panic) => {
-                ToGroup::<E>::report(Some(&cell.group()), &cell.head.node, Problem::Panic(panic));
+                ToGroup::<E>::report(Some(&cell.group()), &cell.child().node, Problem::Panic(panic));
                 Outcome::Panicked
             }
             None => Outcome::Cancelled { cause, started: false, answered: false },
@@ -112,7 +99,7 @@ where
         cell.store_outcome(outcome);
     }
     let _nobody = (cell.head.state.settle(), cell.head.state.finish());
-    let _in_no_queue = cell.head.link.end();
+    cell.give_to_handle();
 }
 
 /// Polls an eager child inside `spawn`, as the host: its end is kept for its turn, a completion is never reported
@@ -121,7 +108,7 @@ where
 /// # Safety
 ///
 /// C1.
-pub(super) unsafe fn poll_eagerly<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>)
+pub(super) unsafe fn poll_eagerly<F, T, E, H>(cell: At<F, T, E, H>)
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
@@ -129,17 +116,17 @@ where
     H: Host,
 {
     let _first = cell.head.state.begin_poll();
-    let _entered = tree::enter(LocalCell::into_member(Arc::clone(cell)));
+    cell.note_polled(true);
     // SAFETY: C1, as the caller says.
     unsafe {
-        let waker = LocalCell::waker(cell);
+        let waker = cell.waker();
         let polled = cell.poll_stage(&mut Context::from_waker(&waker));
         match poll_turn(cell, Some(polled)) {
-            Turn::Pending(_) => cell.head.state.end_poll(),
+            Turn::Pending(_) => cell.note_polled(false),
             Turn::Cut => {
                 end_cut(cell, true);
                 // It is in the queue: its reference goes with its turn.
-                let _queued = cell.head.link.end();
+                cell.let_go();
             }
             Turn::Ready(ended) => {
                 let (_, dropped) = inside(cell, |cleared| cleared);
@@ -147,44 +134,18 @@ where
                     Some(panic) => Ended::Panicked(panic),
                     None => ended,
                 });
-                cell.head.state.end_poll();
+                cell.note_polled(false);
             }
         }
     }
 }
 
-/// One turn of a child that is not cut before it begins. True: it has ended.
+/// A turn that is not the first. True: the child has ended.
 ///
 /// # Safety
 ///
 /// C1.
-#[inline]
-unsafe fn turn<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, first: bool) -> bool
-where
-    F: Future,
-    F::Output: Into<Ended<T, E>>,
-    E: Send + 'static,
-    H: Host,
-{
-    // A reference that is lent to the tree for the time of the poll: the host's own is in the caller's hands.
-    // SAFETY: it is not dropped below, but forgotten.
-    let mut member = Some(LocalCell::into_member(unsafe { Arc::from_raw(Arc::as_ptr(cell)) }));
-    let ended = {
-        let _entered = tree::enter_from(&mut member);
-        // SAFETY: C1.
-        unsafe { if first { turn_first(cell) } else { turn_again(cell, None) } }
-    };
-    std::mem::forget(member);
-    ended
-}
-
-/// The first turn: most children end in it, and nobody has heard of them then.
-///
-/// # Safety
-///
-/// C1.
-#[inline]
-unsafe fn turn_first<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>) -> bool
+unsafe fn turn<F, T, E, H>(cell: At<F, T, E, H>) -> bool
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
@@ -193,22 +154,114 @@ where
 {
     // SAFETY: C1.
     unsafe {
-        let waker = LocalCell::waker(cell);
-        let polled = cell.poll_stage(&mut Context::from_waker(&waker));
-        match polled {
-            Poll::Ready(Ended::Value(value)) if cell.head.node.is_unentered() => {
-                let span = cell.take_span();
-                let inside = span.enter();
-                if let Some(panic) = cell.drop_future() {
-                    end_after_panic(cell, Outcome::Value(value), panic);
-                    return true;
+        if !cell.is_entered() {
+            // An eager child that returned inside `spawn`.
+            return turn_again(cell, None);
+        }
+        cell.note_polled(true);
+        // A reference that is lent to the tree for the time of the poll, and not dropped below, but forgotten.
+        let mut member = Some(cell.lend_member());
+        let ended = {
+            let _entered = tree::enter_from(&mut member);
+            turn_again(cell, None)
+        };
+        std::mem::forget(member);
+        ended
+    }
+}
+
+/// The first turn: most children end in it, and nobody has heard of them then. True: the child has ended, and is to be let
+/// go.
+///
+/// # Safety
+///
+/// C1.
+#[inline]
+unsafe fn turn_first<F, T, E, H>(cell: At<F, T, E, H>) -> bool
+where
+    F: Future,
+    F::Output: Into<Ended<T, E>>,
+    E: Send + 'static,
+    H: Host,
+{
+    // SAFETY: C1.
+    unsafe {
+        cell.note_polled(true);
+        let waker = cell.waker();
+        match cell.poll_first(&mut Context::from_waker(&waker)) {
+            First::Value(value) => {
+                if !std::mem::needs_drop::<T>() && cell.is_unknown() {
+                    return complete_unknown(cell);
                 }
-                drop(inside);
-                drop(span);
                 settle(cell, Outcome::Value(value));
                 true
             }
-            polled => turn_again(cell, Some(polled)),
+            First::Polled(polled) => turn_again(cell, Some(polled)),
+            First::Panicked(value, panic) => {
+                end_after_panic(cell, Outcome::Value(value), panic);
+                true
+            }
+        }
+    }
+}
+
+/// The end of a child of which nobody wants to know anything any more. False: there is nothing left of it.
+///
+/// # Safety
+///
+/// C1; the future has been dropped.
+#[inline]
+unsafe fn complete_unknown<F, T, E, H>(cell: At<F, T, E, H>) -> bool
+where
+    F: Future,
+    F::Output: Into<Ended<T, E>>,
+    E: Send + 'static,
+    H: Host,
+{
+    // SAFETY: C1, from which H1 follows; the host has the only reference.
+    unsafe {
+        complete(cell);
+        cell.free_bare();
+    }
+    false
+}
+
+/// There is to be a record of a child that has returned `Ok` without having stood in the books.
+///
+/// # Safety
+///
+/// C1.
+#[inline(never)]
+unsafe fn keep_brief<F, T, E, H>(cell: At<F, T, E, H>, at: Instant)
+where
+    F: Future,
+    F::Output: Into<Ended<T, E>>,
+    E: Send + 'static,
+    H: Host,
+{
+    // SAFETY: H1 follows from C1.
+    unsafe { cell.core().hosted().keep(cell.brief(at)) };
+}
+
+/// The child stands in no books, and has returned `Ok`.
+///
+/// # Safety
+///
+/// C1.
+#[inline]
+unsafe fn complete<F, T, E, H>(cell: At<F, T, E, H>)
+where
+    F: Future,
+    F::Output: Into<Ended<T, E>>,
+    E: Send + 'static,
+    H: Host,
+{
+    let background = cell.head.hold == Hold::Background;
+    // SAFETY: H1 follows from C1.
+    unsafe {
+        cell.core().hosted().completed(background);
+        if let Some(at) = cell.head.recorded {
+            keep_brief(cell, at);
         }
     }
 }
@@ -219,7 +272,7 @@ where
 ///
 /// C1.
 #[inline(never)]
-unsafe fn turn_again<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, polled: Option<Poll<Ended<T, E>>>) -> bool
+unsafe fn turn_again<F, T, E, H>(cell: At<F, T, E, H>, polled: Option<Poll<Ended<T, E>>>) -> bool
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
@@ -237,7 +290,13 @@ where
                 end_cut(cell, true);
                 true
             }
-            Turn::Pending(until) => poll_grace(cell, until),
+            Turn::Pending(until) => {
+                let ended = poll_grace(cell, until);
+                if !ended {
+                    cell.note_polled(false);
+                }
+                ended
+            }
         }
     }
 }
@@ -250,7 +309,7 @@ where
 /// C1.
 #[inline]
 unsafe fn poll_turn<F, T, E, H>(
-    cell: &Arc<LocalCell<F, T, E, H>>,
+    cell: At<F, T, E, H>,
     mut polled: Option<Poll<Ended<T, E>>>,
 ) -> Turn<Ended<T, E>>
 where
@@ -260,20 +319,28 @@ where
     H: Host,
 {
     // SAFETY: C1.
-    let waker = unsafe { LocalCell::waker(cell) };
+    let waker = unsafe { cell.waker() };
     let mut cx = Context::from_waker(&waker);
-    tree::turn(&cell.head.node, &mut cx, polled.is_some(), |cx| {
-        let polled = polled.take().unwrap_or_else(|| {
-            let _noted = tree::note_poll(&cell.head.node);
+    if polled.is_none() && !cell.is_entered() && !cell.is_cancelled() {
+        // An eager child that returned inside `spawn`.
+        // SAFETY: C1.
+        polled = Some(unsafe { cell.poll_stage(&mut cx) });
+    }
+    match polled.take() {
+        Some(Poll::Ready(ended)) => return Turn::Ready(ended),
+        Some(Poll::Pending) => polled = Some(Poll::Pending),
+        None => {}
+    }
+    // It waits: from now on the tree can reach it.
+    // SAFETY: C1.
+    unsafe { cell.enter_books() };
+    let node = &cell.child().node;
+    tree::turn(node, &mut cx, polled.is_some(), |cx| {
+        polled.take().unwrap_or_else(|| {
+            let _noted = tree::note_poll(node);
             // SAFETY: C1.
             unsafe { cell.poll_stage(cx) }
-        });
-        if polled.is_pending() {
-            // It waits: from now on the tree can reach it.
-            // SAFETY: C1.
-            unsafe { LocalCell::enter_books(cell) };
-        }
-        polled
+        })
     })
 }
 
@@ -282,25 +349,23 @@ where
 /// # Safety
 ///
 /// C1.
-unsafe fn poll_grace<F, T, E, H>(
-    cell: &Arc<LocalCell<F, T, E, H>>,
-    until: Option<tokio::time::Instant>,
-) -> bool
+unsafe fn poll_grace<F, T, E, H>(cell: At<F, T, E, H>, until: Option<tokio::time::Instant>) -> bool
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
     E: Send + 'static,
     H: Host,
 {
-    if !cell.head.node.is_cancelled() {
+    let child = cell.child();
+    if !child.node.is_cancelled() {
         return false;
     }
-    let member: NodeRef = LocalCell::into_member(Arc::clone(cell));
+    let member = cell.member();
     // SAFETY: C1.
-    let waker = unsafe { LocalCell::waker(cell) };
+    let waker = unsafe { cell.waker() };
     let mut cx = Context::from_waker(&waker);
     // SAFETY: C1.
-    let over = cell.grace.with_mut(|grace| unsafe { (*grace).poll_grace(&member, until, &mut cx) });
+    let over = child.grace.with_mut(|grace| unsafe { (*grace).poll_grace(&member, until, &mut cx) });
     if over.is_pending() {
         return false;
     }
@@ -316,7 +381,7 @@ where
 ///
 /// C1.
 #[inline]
-unsafe fn end<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, ended: Ended<T, E>)
+unsafe fn end<F, T, E, H>(cell: At<F, T, E, H>, ended: Ended<T, E>)
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
@@ -339,7 +404,7 @@ where
 ///
 /// C1.
 #[cold]
-unsafe fn end_after_panic<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, outcome: Outcome<T>, panic: Panic)
+unsafe fn end_after_panic<F, T, E, H>(cell: At<F, T, E, H>, outcome: Outcome<T>, panic: Panic)
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
@@ -362,7 +427,7 @@ where
 ///
 /// C1.
 #[inline(never)]
-unsafe fn end_cut<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, started: bool)
+unsafe fn end_cut<F, T, E, H>(cell: At<F, T, E, H>, started: bool)
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
@@ -371,12 +436,12 @@ where
 {
     // SAFETY: C1.
     unsafe {
-        LocalCell::enter_books(cell);
+        cell.enter_books();
         let outcome = inside(cell, |cleared| match cleared {
             (Some(ended), _) => outcome_of(cell, ended),
             (None, Some(panic)) => report_panic(cell, panic),
             (None, None) => {
-                if cell.head.node.is_forced() {
+                if cell.child().node.is_forced() {
                     tell_forced(cell);
                 }
                 Outcome::Cancelled { cause: cause(cell), started, answered: false }
@@ -392,7 +457,7 @@ where
 ///
 /// C1.
 #[inline]
-unsafe fn inside<F, T, E, H, R>(cell: &LocalCell<F, T, E, H>, then: impl FnOnce(Cleared<T, E>) -> R) -> R
+unsafe fn inside<F, T, E, H, R>(cell: At<F, T, E, H>, then: impl FnOnce(Cleared<T, E>) -> R) -> R
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
@@ -407,24 +472,24 @@ where
 }
 
 #[cold]
-fn tell_forced<F, T, E, H>(cell: &LocalCell<F, T, E, H>) {
-    let node = &cell.head.node;
+fn tell_forced<F, T, E, H>(cell: At<F, T, E, H>) {
+    let node = &cell.child().node;
     let group = node.parent().map(|group| group.node().id().as_u64());
     let waited = node.cause().map(|cause| cause.at().elapsed());
     trace::grace_ended(node.kind().word(), &Fields { group, ..node.fields() }, waited);
 }
 
 /// Who is cut has been cancelled; a drop of the group says so itself.
-fn cause<F, T, E, H>(cell: &LocalCell<F, T, E, H>) -> CancelCause {
-    let dropped = || CancelCause::new(CancelReason::GroupDropped, cell.head.node.info());
-    cell.head.node.cause().unwrap_or_else(dropped)
+fn cause<F, T, E, H>(cell: At<F, T, E, H>) -> CancelCause {
+    let dropped = || CancelCause::new(CancelReason::GroupDropped, cell.info());
+    cell.child().node.cause().unwrap_or_else(dropped)
 }
 
 /// # Safety
 ///
 /// C1.
 #[inline]
-unsafe fn outcome_of<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, ended: Ended<T, E>) -> Outcome<T>
+unsafe fn outcome_of<F, T, E, H>(cell: At<F, T, E, H>, ended: Ended<T, E>) -> Outcome<T>
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
@@ -433,7 +498,11 @@ where
 {
     match ended {
         Ended::Value(value) => Outcome::Value(value),
-        Ended::Diverted { .. } => unreachable!("nobody starts a local child"),
+        Ended::Diverted { panicked } => {
+            // SAFETY: C1. It has failed, if not for its group: the books say so.
+            unsafe { cell.enter_books() };
+            if panicked { Outcome::Panicked } else { Outcome::Failed }
+        }
         // SAFETY: C1.
         Ended::Panicked(panic) => unsafe { report_panic(cell, panic) },
         // SAFETY: C1.
@@ -445,7 +514,7 @@ where
 ///
 /// C1.
 #[cold]
-unsafe fn report_panic<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, panic: Panic) -> Outcome<T>
+unsafe fn report_panic<F, T, E, H>(cell: At<F, T, E, H>, panic: Panic) -> Outcome<T>
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
@@ -453,8 +522,8 @@ where
     H: Host,
 {
     // SAFETY: C1. A failure says where in the tree it happened.
-    unsafe { LocalCell::enter_books(cell) };
-    let node = &cell.head.node;
+    unsafe { cell.enter_books() };
+    let node = &cell.child().node;
     ToGroup::<E>::report(node.parent().as_ref(), node, Problem::Panic(panic));
     Outcome::Panicked
 }
@@ -465,7 +534,7 @@ where
 ///
 /// C1.
 #[cold]
-unsafe fn report_error<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, error: E) -> Outcome<T>
+unsafe fn report_error<F, T, E, H>(cell: At<F, T, E, H>, error: E) -> Outcome<T>
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
@@ -473,8 +542,8 @@ where
     H: Host,
 {
     // SAFETY: C1. Cancelled is also who has not been told yet; and a failure says where in the tree it happened.
-    unsafe { LocalCell::enter_books(cell) };
-    let node = &cell.head.node;
+    unsafe { cell.enter_books() };
+    let node = &cell.child().node;
     let parent = node.parent();
     let error = match node.cause() {
         None => error,
@@ -495,21 +564,22 @@ where
 ///
 /// C1; the stage has been cleared.
 #[inline]
-unsafe fn settle<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>, outcome: Outcome<T>)
+unsafe fn settle<F, T, E, H>(cell: At<F, T, E, H>, outcome: Outcome<T>)
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,
     E: Send + 'static,
     H: Host,
 {
-    let (node, state) = (&cell.head.node, &cell.head.state);
-    let end = if node.is_unentered() { ChildEnd::Completed } else { outcome.end(node.is_forced()) };
-    if let Outcome::Cancelled { cause, .. } = &outcome {
-        tree::note_cut(node, cause);
+    let state = &cell.head.state;
+    let entered = if cell.is_entered() { Some(cell.child()) } else { None };
+    let end = entered.map_or(ChildEnd::Completed, |child| outcome.end(child.node.is_forced()));
+    if let (Outcome::Cancelled { cause, .. }, Some(child)) = (&outcome, entered) {
+        tree::note_cut(&child.node, cause);
     }
     // SAFETY: C1; `settle` gives it to the handle.
     unsafe { cell.store_outcome(outcome) };
-    if !node.is_unentered() {
+    if let Some(Child { node, .. }) = entered {
         if node.has_had_members() {
             hand_over_groups(node, node.parent().as_ref());
         }
@@ -519,20 +589,25 @@ where
         // SAFETY: C1, and C2: settled, and there is no handle any more whose right this was.
         unsafe { drop_unwanted(cell) };
     }
-    let waited = if node.is_unentered() {
-        let background = cell.head.plan.hold == Hold::Background;
-        let brief = || cell.head.plan.recorded.map(|at| Brief { who: node.info(), at });
-        // SAFETY: H1 follows from C1.
-        unsafe { cell.core().hosted().completed(background, brief) };
-        state.finish()
-    } else {
+    // A value that was dropped may have panicked, which enters the child.
+    let waited = if cell.is_entered() {
+        let child = cell.child();
         // Done and out of the books in one step: who sees it ended does not find it counted any more, and who finds the
         // books empty finds it ended.
         let mut waited = false;
-        tree::detach_ended(node, end, || waited = state.finish());
-        // Its own, which would keep it alive.
-        drop(node.take_waker());
+        tree::detach_ended(&child.node, end, || {
+            // SAFETY: C1, the host.
+            unsafe { child.set_ended() };
+            waited = state.finish();
+        });
+        // Its own, and the regions inside that were woken in its last poll: both would keep it alive.
+        drop(child.node.take_waker());
+        tree::forget_woken(&child.node);
         waited
+    } else {
+        // SAFETY: C1.
+        unsafe { complete(cell) };
+        state.finish()
     };
     if waited {
         cell.wake_waiters();
@@ -543,7 +618,7 @@ where
 ///
 /// C1 and C2.
 #[inline(never)]
-unsafe fn drop_unwanted<F, T, E, H>(cell: &Arc<LocalCell<F, T, E, H>>)
+unsafe fn drop_unwanted<F, T, E, H>(cell: At<F, T, E, H>)
 where
     F: Future,
     F::Output: Into<Ended<T, E>>,

@@ -10,11 +10,11 @@ use std::task::Poll;
 use tokio::time::Instant;
 
 use super::builder::LocalBuilder;
-use super::cell::{Head, LocalCell, Options};
+use super::cell::{At, Options};
+use super::child::Child;
 use super::drive;
 use super::handle::LocalTask;
 use super::hosted::Hosted;
-use super::inbox::Link;
 use super::kind::{AnyThread, Fits, Host, SameThread};
 use super::run::LocalRun;
 use super::spawner::LocalSpawner;
@@ -390,12 +390,16 @@ impl<'env, E: Send + 'static, H: Host> HostedGroup<'env, E, H> {
             } {}
         }
         for member in self.core.node().members_snapshot() {
-            let ours = member.as_any().is::<Head<H>>();
-            if ours && member.node().stands_under(self.core.node()) {
-                let link: *const Link = Arc::as_ptr(&member).cast();
-                // SAFETY: H1. It begins with its head, and that with its link; only children of this group are such
-                // members of it.
-                unsafe { ((*link).vtable.end)(link) };
+            let Some(child) = member.as_any().downcast_ref::<Child>() else { continue };
+            if !child.node.stands_under(self.core.node()) {
+                continue;
+            }
+            // SAFETY: H1; only children of this group are such members of it. Not null: it has not ended, so it is alive.
+            unsafe {
+                let link = child.cell();
+                if !link.is_null() {
+                    ((*link).vtable.end)(link);
+                }
             }
         }
     }
@@ -427,7 +431,10 @@ impl<E: Send + 'static, H: Host> Default for HostedGroup<'_, E, H> {
 impl<E: Send + 'static, H: Host> Drop for HostedGroup<'_, E, H> {
     fn drop(&mut self) {
         // SAFETY: H1: nobody borrows the group, so no `run` of it can be polled any more.
-        unsafe { self.end_by_drop() };
+        unsafe {
+            self.end_by_drop();
+            self.core.hosted().close_memory();
+        }
     }
 }
 
@@ -458,21 +465,23 @@ where
 {
     let hold = options.hold();
     if let Some(cause) = core.node().refuses(hold) {
-        let cell = LocalCell::<F, T, E, H>::new(core, options, None, future);
+        // SAFETY: as the caller says.
+        let cell = unsafe { At::<F, T, E, H>::new(core, options, None, future) };
         return bear_cancelled(core, cell, cause);
     }
-    // SAFETY: as the caller says.
-    let recorded = unsafe { count_spawn::<E, H>(core) };
     let eager = options.eager;
-    let cell = LocalCell::<F, T, E, H>::new(core, options, recorded, future);
-    if let Err(cause) = place(core, &cell, hold) {
-        return bear_cancelled(core, cell, cause);
+    // SAFETY: as the caller says. Eager are only children of a group that stays on its thread; the caller is the host there.
+    unsafe {
+        let recorded = count_spawn::<E, H>(core);
+        let cell = At::<F, T, E, H>::new(core, options, recorded, future);
+        if let Err(cause) = place(core, cell, hold) {
+            return bear_cancelled(core, cell, cause);
+        }
+        if eager {
+            core.hosted().poll_inside(cell.link(), || drive::poll_eagerly(cell));
+        }
+        LocalTask::new(cell)
     }
-    if eager {
-        // SAFETY: the caller is the host, for only `SameThread` is eager.
-        unsafe { drive::poll_eagerly(&cell) };
-    }
-    LocalTask::new(cell)
 }
 
 /// # Safety
@@ -494,18 +503,19 @@ where
     if let Some(cause) = core.node().refuses(hold) {
         return Err(TrySpawnError::new(future, cause));
     }
-    // SAFETY: as the caller says.
-    let recorded = unsafe { count_spawn::<E, H>(core) };
     let eager = options.eager;
-    let cell = LocalCell::<F, T, E, H>::new(core, options, recorded, future);
-    if let Err(cause) = place(core, &cell, hold) {
-        return Err(TrySpawnError::new(cell.into_future(), cause));
+    // SAFETY: as in `spawn`.
+    unsafe {
+        let recorded = count_spawn::<E, H>(core);
+        let cell = At::<F, T, E, H>::new(core, options, recorded, future);
+        if let Err(cause) = place(core, cell, hold) {
+            return Err(TrySpawnError::new(cell.into_future(), cause));
+        }
+        if eager {
+            core.hosted().poll_inside(cell.link(), || drive::poll_eagerly(cell));
+        }
+        Ok(LocalTask::new(cell))
     }
-    if eager {
-        // SAFETY: as in `spawn`.
-        unsafe { drive::poll_eagerly(&cell) };
-    }
-    Ok(LocalTask::new(cell))
 }
 
 /// When a child was spawned, if there is to be a record of it.
@@ -524,31 +534,29 @@ unsafe fn count_spawn<E: Send + 'static, H: Host>(core: &GroupCore<E>) -> Option
 }
 
 /// Puts a child into the queue. An error: the group has ended meanwhile, nobody else has seen the child.
+///
+/// # Safety
+///
+/// As for [`spawn`]; the cell is new.
 #[inline]
-fn place<F, T, E, H>(
+unsafe fn place<F, T, E, H>(
     core: &Arc<GroupCore<E>>,
-    cell: &Arc<LocalCell<F, T, E, H>>,
+    cell: At<F, T, E, H>,
     hold: Hold,
 ) -> Result<(), CancelCause>
 where
-    F: Future,
-    F::Output: Into<Ended<T, E>>,
     E: Send + 'static,
     H: Host,
 {
-    // The host's reference, until the child has ended.
-    let link: *const Link = Arc::into_raw(Arc::clone(cell)).cast();
     if !H::SHARED {
-        // SAFETY: H1: on the thread of the group.
-        unsafe { core.hosted().push_here(link, hold == Hold::Background, || core.member()) };
+        // SAFETY: H1: on the thread of the group. It is queued from its beginning, with the host's reference.
+        unsafe { core.hosted().push_here(cell.link(), hold == Hold::Background, || core.member()) };
         return Ok(());
     }
-    // SAFETY: it is queued from its beginning.
-    if unsafe { core.hosted().push_from_anywhere(link, || core.member()) } {
+    // SAFETY: as above.
+    if unsafe { core.hosted().push_from_anywhere(cell.link(), || core.member()) } {
         return Ok(());
     }
-    // SAFETY: it was not taken.
-    drop(unsafe { Arc::from_raw(link.cast::<LocalCell<F, T, E, H>>()) });
     core.hosted().uncount_spawn();
     let ended = || CancelCause::new(CancelReason::GroupEnded, core.node().info());
     Err(core.node().refuses(hold).unwrap_or_else(ended))
@@ -558,7 +566,7 @@ where
 #[cold]
 fn bear_cancelled<'env, F, T, E, H>(
     core: &Arc<GroupCore<E>>,
-    cell: Arc<LocalCell<F, T, E, H>>,
+    cell: At<F, T, E, H>,
     cause: CancelCause,
 ) -> LocalTask<'env, T, H>
 where
@@ -568,10 +576,12 @@ where
     E: Send + 'static,
     H: Host,
 {
-    core.node().count_born_cancelled(&cell.head.node, &cause);
-    // SAFETY: C1: nobody else has the cell.
-    unsafe { drive::end_unborn(&cell, cause) };
-    LocalTask::new(cell)
+    core.node().count_born_cancelled(&cell.child().node, &cause);
+    // SAFETY: C1: nobody else has the cell; what reference there is goes to the handle.
+    unsafe {
+        drive::end_unborn(cell, cause);
+        LocalTask::new(cell)
+    }
 }
 
 pub(super) fn live<E: Send + 'static>(core: &GroupCore<E>) -> usize {

@@ -6,13 +6,14 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
+use std::ptr::NonNull;
 use std::task::{Context, Poll, ready};
 
-use super::cell::LocalJoin;
+use super::cell::{At, LocalJoin};
+use super::inbox::Link;
 use super::kind::{Host, SameThread};
-use crate::sync::Arc;
-use crate::task::TaskError;
-use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, WaitKey};
+use crate::task::{Ended, TaskError};
+use crate::tree::{self, Activity, CancelCause, CancelReason, Id, NodeInfo, NodeRef, WaitKey};
 
 /// The handle of a child of a [`LocalGroup`](crate::LocalGroup) or [`SendLocalGroup`](crate::SendLocalGroup): await it for
 /// the child's value, or cancel the child. What [`Task`](crate::Task) is for other children.
@@ -47,30 +48,92 @@ use crate::tree::{self, CancelCause, CancelReason, Id, NodeInfo, WaitKey};
 ///
 /// When polled again after it has given its result.
 pub struct LocalTask<'env, T: 'env, H: Host = SameThread> {
-    cell: Arc<dyn LocalJoin<T> + 'env>,
+    /// Alive as long as this is: it lives on the host's reference, or has one of its own.
+    cell: Pointer<'env, T>,
     // It may go where the value may, and where the host's spawners may.
     value: PhantomData<(T, H)>,
 }
+
+struct Pointer<'env, T>(NonNull<dyn LocalJoin<T> + 'env>);
+
+// SAFETY: the cell synchronises itself, but for the value, which is touched by who has the handle; that says where it may
+// go.
+unsafe impl<T> Send for Pointer<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Pointer<'_, T> {}
 
 impl<T, H: Host> Unpin for LocalTask<'_, T, H> {}
 
 impl<'env, T: 'env, H: Host> Drop for LocalTask<'env, T, H> {
     /// A value that nobody will ask for is dropped before the child leaves its group's books, or here if it has ended.
+    #[inline]
     fn drop(&mut self) {
-        if std::mem::needs_drop::<T>() && self.cell.renounce() {
+        /// Also where the value panics.
+        struct Leave<'a, 'env, T: 'env, H: Host>(&'a LocalTask<'env, T, H>);
+        impl<'env, T: 'env, H: Host> Drop for Leave<'_, 'env, T, H> {
+            #[inline]
+            fn drop(&mut self) {
+                if self.0.cell().leave() {
+                    let link: *const Link = self.0.cell.0.as_ptr().cast_const().cast();
+                    // SAFETY: a cell begins with its link; the reference is the handle's, which is not used any more.
+                    unsafe { ((*link).vtable.release)(link) };
+                }
+            }
+        }
+        let leave = Leave(self);
+        if std::mem::needs_drop::<T>() && leave.0.cell().renounce() {
             // SAFETY: C2: settled, and this is the one handle.
-            drop(unsafe { self.cell.take_outcome() });
+            drop(unsafe { leave.0.cell().take_outcome() });
         }
     }
 }
 
 impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
-    pub(super) fn new(cell: Arc<impl LocalJoin<T> + 'env>) -> Self {
-        Self { cell, value: PhantomData }
+    /// # Safety
+    ///
+    /// It is the one handle of this cell, which has not ended, or of which there is a reference for the handle. The cell is
+    /// of a group of this kind.
+    #[inline]
+    pub(super) unsafe fn new<F, E>(cell: At<F, T, E, H>) -> Self
+    where
+        F: Future + 'env,
+        F::Output: Into<Ended<T, E>>,
+        E: Send + 'static,
+    {
+        Self { cell: Pointer(cell.pointer()), value: PhantomData }
+    }
+
+    #[inline]
+    fn cell(&self) -> &(dyn LocalJoin<T> + 'env) {
+        // SAFETY: it is alive as long as this is.
+        unsafe { self.cell.0.as_ref() }
+    }
+
+    pub(super) fn member(&self) -> NodeRef {
+        self.cell().member()
+    }
+
+    /// Whether the child has ended, also for a region that is cancelled.
+    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.cell().poll_done(WaitKey::HANDLE, cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Drops the future of the child, as its host, and ends it. Nothing if it is being polled, has ended, or is on its
+    /// way to its end.
+    ///
+    /// # Safety
+    ///
+    /// H1.
+    pub(super) unsafe fn end(&self) {
+        if self.cell().activity() == Activity::Idle {
+            let link: *const Link = self.cell.0.as_ptr().cast_const().cast();
+            // SAFETY: H1. A cell begins with its link.
+            unsafe { ((*link).vtable.end)(link) };
+        }
     }
 
     fn info(&self) -> NodeInfo {
-        self.cell.node().info()
+        self.cell().info()
     }
 
     /// Cancels this child, and nobody else: it is cut at its next wait, its own children before it.
@@ -88,28 +151,28 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
     fn cancel_with(&self, message: Option<Cow<'static, str>>) {
         if !self.is_finished() {
             let cause = CancelCause::new(CancelReason::Requested(message), self.info());
-            tree::cancel(&Arc::clone(&self.cell).into_node_ref(), cause);
+            tree::cancel(&self.member(), cause);
         }
     }
 
     /// Whether the child has ended, however it ended: its future has been dropped.
     pub fn is_finished(&self) -> bool {
-        self.cell.is_done()
+        self.cell().is_done()
     }
 
     /// The identity of the child.
     pub fn id(&self) -> Id {
-        self.cell.node().id()
+        self.cell().id()
     }
 
     /// The name the child was given.
     pub fn name(&self) -> Option<&str> {
-        self.cell.node().name()
+        self.cell().name()
     }
 
     /// Where the child was spawned.
     pub fn location(&self) -> &'static Location<'static> {
-        self.cell.node().location()
+        self.cell().location()
     }
 
     /// The result, if the child has ended; `None` before that.
@@ -122,7 +185,7 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
             return None;
         }
         // SAFETY: C2: done, this is the one handle, and taking needs it mutably or whole.
-        let outcome = unsafe { self.cell.outcome() };
+        let outcome = unsafe { self.cell().outcome() };
         Some(outcome.as_result(|| self.info()))
     }
 
@@ -153,7 +216,7 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
         struct Wait<'a, 'env, T: 'env, H: Host>(&'a LocalTask<'env, T, H>, WaitKey);
         impl<'env, T: 'env, H: Host> Drop for Wait<'_, 'env, T, H> {
             fn drop(&mut self) {
-                self.0.cell.give_up(self.1);
+                self.0.cell().give_up(self.1);
             }
         }
         let wait = Wait(self, WaitKey::new());
@@ -167,7 +230,7 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
         // tokio's budget: a loop over a thousand ended children lets others run in between.
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
         // As for the handle of a task: who awaits a child that failed is cancelled by that, and never runs on.
-        if !self.cell.poll_done(key, cx.waker())
+        if !self.cell().poll_done(key, cx.waker())
             || tree::is_cut()
             || (self.has_failed() && tree::is_being_cut())
         {
@@ -180,12 +243,12 @@ impl<'env, T: 'env, H: Host> LocalTask<'env, T, H> {
     /// Whether a child that is done failed or panicked.
     fn has_failed(&self) -> bool {
         // SAFETY: C2: done, this is the one handle, and taking needs it mutably or whole.
-        unsafe { self.cell.outcome() }.is_failure()
+        unsafe { self.cell().outcome() }.is_failure()
     }
 
     fn take(&self) -> Result<T, TaskError> {
         // SAFETY: C2: done (every caller has seen it), and a caller holds the one handle mutably or whole.
-        let outcome = unsafe { self.cell.take_outcome() };
+        let outcome = unsafe { self.cell().take_outcome() };
         outcome.into_result(|| self.info())
     }
 }

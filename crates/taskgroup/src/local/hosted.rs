@@ -7,13 +7,16 @@
 //! by one that can still be polled. Where spawners cannot leave the thread ([`SameThread`](super::SameThread)) they are
 //! the host too. No reference to it is held while code of a user runs.
 
+use std::alloc::Layout;
+use std::cell::Cell;
 use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 
+use super::chunk::{self, Memory};
 use super::inbox::{Inbox, Link, Pushed, Row};
 use crate::sync::{AtomicU64, Mutex, Ordering, UnsafeCell, lock};
-use crate::tree::{self, Brief, Node, NodeRef, RECORDS_DEFAULT, WaitKey, WakerSet};
+use crate::tree::{self, Brief, Late, Node, NodeRef, RECORDS_DEFAULT, WaitKey, WakerSet};
 
 /// For how many spawns one reading of the clock serves.
 const READING_SHARED: u32 = 16;
@@ -26,15 +29,18 @@ pub(crate) struct Hosted {
     left: AtomicU64,
     records_max: u64,
     waiters: Mutex<WakerSet>,
+    /// The child that is being polled, as long as nothing in it has asked for its node; else null. H1.
+    polled: Cell<*const Link>,
     desk: UnsafeCell<Desk>,
 }
 
-// SAFETY: `desk` is the only field that is not `Sync` by itself; H1.
+// SAFETY: `desk` and `polled` are the only fields that are not `Sync` by themselves; H1.
 unsafe impl Sync for Hosted {}
 // SAFETY: it holds pointers to cells, which may go to other threads where the group may.
 unsafe impl Send for Hosted {}
 
 struct Desk {
+    memory: Memory,
     row: Row,
     /// Those in the row that stand in no books.
     unentered: usize,
@@ -50,6 +56,7 @@ struct Desk {
 impl Hosted {
     pub(crate) fn new(report_records: Option<usize>) -> Self {
         let desk = Desk {
+            memory: Memory::new(),
             row: Row::new(),
             unentered: 0,
             background: 0,
@@ -64,6 +71,7 @@ impl Hosted {
             left: AtomicU64::new(0),
             records_max: report_records.unwrap_or(RECORDS_DEFAULT) as u64,
             waiters: Mutex::new(WakerSet::default()),
+            polled: Cell::new(std::ptr::null()),
             desk: UnsafeCell::new(desk),
         }
     }
@@ -74,6 +82,74 @@ impl Hosted {
     unsafe fn desk<R>(&self, at: impl FnOnce(&mut Desk) -> R) -> R {
         // SAFETY: H1, and `at` calls nobody.
         self.desk.with_mut(|desk| at(unsafe { &mut *desk }))
+    }
+
+    /// A place for the cell of a child.
+    ///
+    /// # Safety
+    ///
+    /// H1.
+    #[inline]
+    pub(super) unsafe fn place(&self, layout: Layout) -> chunk::Place {
+        // SAFETY: H1.
+        unsafe { self.desk(|desk| desk.memory.place(layout)) }
+    }
+
+    /// The group is gone.
+    ///
+    /// # Safety
+    ///
+    /// H1.
+    pub(super) unsafe fn close_memory(&self) {
+        // SAFETY: H1.
+        unsafe { self.desk(|desk| desk.memory.close()) }
+    }
+
+    /// For the tree, while children are polled: the one that is polled now is entered when something in it asks for the
+    /// current node.
+    ///
+    /// # Safety
+    ///
+    /// H1, as long as this is used.
+    pub(super) unsafe fn late(&self) -> Late {
+        let enter = |this: *const ()| {
+            // SAFETY: H1: asked for by who runs in a child, so by the host.
+            unsafe {
+                let link = (*this.cast::<Self>()).polled.replace(std::ptr::null());
+                if link.is_null() { None } else { Some(((*link).vtable.member)(link)) }
+            }
+        };
+        // SAFETY: as the caller says.
+        unsafe { Late::new(std::ptr::from_ref(self).cast(), enter) }
+    }
+
+    /// Polls a child whose turn it is. True: something in it has asked for its node.
+    ///
+    /// # Safety
+    ///
+    /// H1; the link was in the queue.
+    #[inline]
+    pub(super) unsafe fn poll(&self, link: *const Link) -> bool {
+        tree::forget_time();
+        self.polled.set(link);
+        // SAFETY: as the caller says.
+        unsafe { ((*link).vtable.poll)(link) };
+        self.polled.replace(std::ptr::null()).is_null()
+    }
+
+    /// Polls a child inside its spawn, with `poll`, perhaps while another one is being polled.
+    ///
+    /// # Safety
+    ///
+    /// H1; the child is new.
+    pub(super) unsafe fn poll_inside(&self, link: *const Link, poll: impl FnOnce()) {
+        let outer = self.polled.replace(link);
+        {
+            // SAFETY: H1.
+            let _entered = tree::enter_late(unsafe { self.late() });
+            poll();
+        }
+        self.polled.set(outer);
     }
 
     /// Wakes the host, also through a frozen region.
@@ -374,21 +450,33 @@ impl Hosted {
     ///
     /// H1.
     #[inline]
-    pub(super) unsafe fn completed(&self, background: bool, brief: impl FnOnce() -> Option<Brief>) {
+    pub(super) unsafe fn completed(&self, background: bool) {
         self.count_left();
-        let brief = brief();
         // SAFETY: H1.
         unsafe {
             self.desk(|desk| {
                 desk.unentered -= 1;
                 desk.background -= usize::from(background);
                 desk.completed += 1;
-                if let Some(brief) = brief {
-                    if desk.briefs.capacity() == 0 {
-                        desk.briefs.reserve(8);
-                    }
-                    desk.briefs.push(brief);
+            });
+        }
+    }
+
+    /// There is to be a record of such a child.
+    ///
+    /// # Safety
+    ///
+    /// H1.
+    #[inline]
+    pub(super) unsafe fn keep(&self, brief: Brief) {
+        // SAFETY: H1.
+        unsafe {
+            self.desk(|desk| {
+                if desk.briefs.len() == desk.briefs.capacity() {
+                    // Growing step by step costs small groups most.
+                    desk.briefs.reserve(16);
                 }
+                desk.briefs.push(brief);
             });
         }
     }

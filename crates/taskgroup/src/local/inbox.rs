@@ -24,6 +24,7 @@
 use std::task::Waker;
 
 use crate::sync::{AtomicPtr, AtomicU32, Mutex, Ordering, UnsafeCell, lock};
+use crate::tree::NodeRef;
 
 /// It is in the queue.
 const QUEUED: u32 = 1;
@@ -60,6 +61,12 @@ pub(super) struct VTable {
     ///
     /// The caller is the host.
     pub(super) enter: unsafe fn(*const Link),
+    /// Something in a child that is being polled asks for its node: enters the child in the books.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the host.
+    pub(super) member: unsafe fn(*const Link) -> NodeRef,
     /// Gives up one reference.
     ///
     /// # Safety
@@ -121,6 +128,17 @@ impl Link {
         self.wake.fetch_or(ENDED, Ordering::AcqRel) & QUEUED != 0
     }
 
+    /// It is in no queue, has not ended, and no waker of it was ever cloned.
+    #[inline]
+    pub(super) fn is_untouched(&self) -> bool {
+        self.wake.load(Ordering::Relaxed) == 0
+    }
+
+    #[inline]
+    pub(super) fn is_queued(&self) -> bool {
+        self.wake.load(Ordering::Relaxed) & QUEUED != 0
+    }
+
     #[inline]
     pub(super) fn has_ended(&self) -> bool {
         self.wake.load(Ordering::Relaxed) & ENDED != 0
@@ -164,8 +182,9 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
+    /// As if the host were awake: its first poll comes unasked.
     pub(super) fn new() -> Self {
-        Self { head: AtomicPtr::new(ASLEEP), host: Mutex::new(None) }
+        Self { head: AtomicPtr::new(AWAKE), host: Mutex::new(None) }
     }
 
     /// Pushes a link.

@@ -1,4 +1,4 @@
-//! The queue under loom: wakes against polls, sleep, the end of a child, and the close.
+//! The queue under loom: wakes against polls, sleep, the end of a child, and the close. And the references of a cell.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,12 +9,15 @@ use loom::future::block_on;
 use loom::thread;
 
 use super::inbox::{Inbox, Link, Pushed, Row, VTable};
+use super::kind::AnyThread;
+use super::state::State;
 use crate::sync::Arc;
 
 static NOBODY: VTable = VTable {
     poll: |_| unreachable!("the tests poll themselves"),
     end: |_| unreachable!("the tests end links themselves"),
     enter: |_| {},
+    member: |_| unreachable!("nobody asks"),
     release: |_| {},
     unentered: |_| None,
 };
@@ -184,4 +187,118 @@ fn loom_a_spawn_against_the_close() {
     for outcome in &REFUSED {
         assert!(outcome.load(Ordering::SeqCst), "the model never reached one of the outcomes");
     }
+}
+
+/// A cell: what everybody looks at, the outcome, and who has freed it.
+struct Shared {
+    state: State<AnyThread>,
+    body: UnsafeCell<u8>,
+    outcome: UnsafeCell<Option<u8>>,
+    freed: AtomicUsize,
+    dropped: AtomicUsize,
+}
+
+impl Shared {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            state: State::new(),
+            body: UnsafeCell::new(0),
+            outcome: UnsafeCell::new(None),
+            freed: AtomicUsize::new(0),
+            dropped: AtomicUsize::new(0),
+        })
+    }
+
+    fn look(&self) {
+        // SAFETY: read by those who have a reference.
+        assert_eq!(self.body.with(|body| unsafe { *body }), 0);
+    }
+
+    fn drop_outcome(&self) {
+        // SAFETY: C2: one of host and handle comes here, which the model checks.
+        assert_eq!(self.outcome.with_mut(|outcome| unsafe { (*outcome).take() }), Some(7));
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn release(&self) {
+        if self.state.release() {
+            // SAFETY: after all that others have done with it, which the model checks.
+            self.body.with_mut(|body| unsafe { *body = 1 });
+            self.freed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn drop_waker(&self) {
+        self.look();
+        self.release();
+    }
+
+    fn assert_over(&self) {
+        assert_eq!(self.freed.load(Ordering::Relaxed), 1);
+        assert_eq!(self.dropped.load(Ordering::Relaxed), 1);
+    }
+
+    /// The host's last steps. True: it found that nobody else was left.
+    fn end(&self) -> bool {
+        // SAFETY: C1.
+        self.outcome.with_mut(|outcome| unsafe { *outcome = Some(7) });
+        if self.state.settle() {
+            self.drop_outcome();
+        }
+        let _waited = self.state.finish();
+        self.look();
+        let at_once = self.state.is_host_alone();
+        if !at_once {
+            self.state.keep_for_handle();
+        }
+        self.release();
+        at_once
+    }
+
+    /// The handle goes.
+    fn leave(&self) {
+        if self.state.renounce() {
+            self.drop_outcome();
+        }
+        self.look();
+        if self.state.leave() {
+            self.release();
+        }
+    }
+}
+
+/// The handle goes while the child ends: the value is dropped once, the cell freed once, after both have done with it.
+#[test]
+fn loom_a_cell_is_freed_once() {
+    static AT_ONCE: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+    loom::model(|| {
+        let cell = Shared::new();
+        let handle = {
+            let cell = Arc::clone(&cell);
+            thread::spawn(move || cell.leave())
+        };
+        let at_once = cell.end();
+        handle.join().unwrap();
+        cell.assert_over();
+        AT_ONCE[usize::from(at_once)].store(true, Ordering::SeqCst);
+    });
+    for outcome in &AT_ONCE {
+        assert!(outcome.load(Ordering::SeqCst), "the model never reached one of the outcomes");
+    }
+}
+
+/// The same, and a waker is dropped meanwhile.
+#[test]
+fn loom_a_cell_is_freed_once_with_a_waker() {
+    loom::model(|| {
+        let cell = Shared::new();
+        cell.state.retain();
+        let others = [Shared::leave, Shared::drop_waker].map(|part| {
+            let cell = Arc::clone(&cell);
+            thread::spawn(move || part(&cell))
+        });
+        let _at_once = cell.end();
+        others.into_iter().for_each(|other| other.join().unwrap());
+        cell.assert_over();
+    });
 }

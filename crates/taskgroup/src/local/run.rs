@@ -264,6 +264,9 @@ impl<'a, E: Send + 'static> Turn<'a, E> {
     /// Polls those whose turn it is, each in its turn, until it is the body's or nobody's.
     fn poll_children(&mut self, body: Option<&Seat<E>>) -> Turns {
         let hosted = self.core.hosted();
+        // SAFETY: H1, by `begin`.
+        let late = unsafe { hosted.late() };
+        let entered = tree::enter_late(late);
         loop {
             if !has_budget_remaining() && self.polls > 0 {
                 // SAFETY: H1, by `begin`.
@@ -286,7 +289,9 @@ impl<'a, E: Send + 'static> Turn<'a, E> {
                 return Turns::Body;
             }
             // SAFETY: the host, by `begin`; the link was in the queue.
-            unsafe { ((*link).vtable.poll)(link) };
+            if unsafe { hosted.poll(link) } {
+                entered.again(late);
+            }
         }
     }
 

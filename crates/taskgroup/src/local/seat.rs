@@ -34,6 +34,16 @@ unsafe impl<E: Send + 'static> Sleeper for Place<E> {
     fn group(&self) -> *const GroupCore<E> {
         self.group
     }
+
+    unsafe fn retain(this: *const Self) {
+        // SAFETY: as the caller says; it lies in an `Arc`.
+        unsafe { Arc::increment_strong_count(this) };
+    }
+
+    unsafe fn release(this: *const Self) {
+        // SAFETY: as the caller says; it lies in an `Arc`.
+        unsafe { Arc::decrement_strong_count(this) };
+    }
 }
 
 impl<E> Drop for Place<E> {
@@ -50,6 +60,7 @@ impl<E: Send + 'static> Seat<E> {
         poll: take_out::<E>,
         end: take_out::<E>,
         enter: |_link| {},
+        member: |_link| unreachable!("a body has a region of its own"),
         release: waker::release::<Place<E>>,
         unentered: |_link| None,
     };

@@ -38,8 +38,8 @@ use crate::tree::{Id, Member, Straggler};
 /// assert_eq!(*visited.borrow(), ["first", "its sibling"]);
 /// # Ok(()) }
 /// ```
-pub struct LocalSpawner<'env, E: Send + 'static = crate::Error, H: Host = SameThread> {
-    core: Arc<GroupCore<E>>,
+pub struct LocalSpawner<'env, E = crate::Error, H = SameThread> {
+    pub(super) core: Arc<GroupCore<E>>,
     // As in the group.
     env: PhantomData<fn(&'env ()) -> &'env ()>,
     host: PhantomData<H>,

@@ -14,8 +14,8 @@ use super::kind::{Fits, Host, SameThread};
 use crate::group::{CancelToken, Cooperative, GroupCore, TrySpawnError};
 use crate::sync::Arc;
 
-/// The options of one child to be: from [`LocalGroup::task`](crate::HostedGroup::task), ended by `spawn`, `try_spawn` or
-/// `cooperative`.
+/// The options of one child to be: from [`LocalGroup::task`](crate::HostedGroup::task), ended by `spawn`, `try_spawn`,
+/// `cooperative` or `start`.
 #[must_use = "options do nothing until the child is spawned"]
 pub struct LocalTaskBuilder<'g, 'env, E: Send + 'static, H: Host = SameThread> {
     core: &'g Arc<GroupCore<E>>,
@@ -51,7 +51,7 @@ impl<'g, 'env, E: Send + 'static, H: Host> LocalTaskBuilder<'g, 'env, E, H> {
         self
     }
 
-    fn options(self, location: &'static Location<'static>) -> (&'g Arc<GroupCore<E>>, Options) {
+    pub(super) fn options(self, location: &'static Location<'static>) -> (&'g Arc<GroupCore<E>>, Options) {
         (self.core, Options { location, ..self.options })
     }
 

@@ -18,14 +18,28 @@ use crate::tree::NodeRef;
 ///
 /// # Safety
 ///
-/// It lies in an `Arc`, and begins with its link. The group that it points to came out of an `Arc`; it is alive while
-/// the host polls. Its drop gives up the reference to the group, if its link [was cloned](Link::was_cloned).
+/// It counts its references, and begins with its link. The group that it points to came out of an `Arc`; it is alive
+/// while the host polls. Its end gives up the reference to the group, if its link [was cloned](Link::was_cloned).
 pub(super) unsafe trait Sleeper {
     type Error: Send + 'static;
 
     fn link(&self) -> &Link;
 
     fn group(&self) -> *const GroupCore<Self::Error>;
+
+    /// Takes one reference more.
+    ///
+    /// # Safety
+    ///
+    /// It is alive.
+    unsafe fn retain(this: *const Self);
+
+    /// Gives up one reference.
+    ///
+    /// # Safety
+    ///
+    /// The caller has it.
+    unsafe fn release(this: *const Self);
 }
 
 /// The waker to poll it with.
@@ -57,9 +71,9 @@ pub(super) unsafe fn member_of<E: Send + 'static>(group: *const GroupCore<E>) ->
 /// # Safety
 ///
 /// The link is one of `S`, and the caller has a reference.
-pub(super) unsafe fn release<S>(link: *const Link) {
+pub(super) unsafe fn release<S: Sleeper>(link: *const Link) {
     // SAFETY: as the caller says.
-    unsafe { Arc::decrement_strong_count(link.cast::<S>()) };
+    unsafe { S::release(link.cast()) };
 }
 
 fn vtable<S: Sleeper>() -> &'static RawWakerVTable {
@@ -77,7 +91,7 @@ unsafe fn clone<S: Sleeper>(data: *const ()) -> RawWaker {
         if (*sleeper).link().note_clone() {
             Arc::increment_strong_count((*sleeper).group());
         }
-        Arc::increment_strong_count(sleeper);
+        S::retain(sleeper);
     }
     RawWaker::new(data, vtable::<S>())
 }

@@ -29,10 +29,12 @@ mod span;
 #[cfg(feature = "tracing")]
 pub(crate) use self::{
     event::{cancelled, failed, grace_ended, held_up, lost, slow_exit, wants_failed},
-    span::{Entered, Span},
+    span::{Entered, Span, is_on},
 };
 #[cfg(not(feature = "tracing"))]
-pub(crate) use off::{Entered, Span, cancelled, failed, grace_ended, held_up, lost, slow_exit, wants_failed};
+pub(crate) use off::{
+    Entered, Span, cancelled, failed, grace_ended, held_up, is_on, lost, slow_exit, wants_failed,
+};
 
 /// What events say in fields. What is `None` is left out.
 #[derive(Clone, Copy, Default)]

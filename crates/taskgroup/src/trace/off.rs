@@ -11,6 +11,10 @@ pub(crate) struct Span(());
 #[must_use]
 pub(crate) struct Entered<'a>(std::marker::PhantomData<&'a Span>);
 
+pub(crate) fn is_on() -> bool {
+    false
+}
+
 impl Span {
     pub(crate) fn of_group(_name: Option<&str>, _id: u64) -> Self {
         Self(())

@@ -23,6 +23,12 @@ macro_rules! span {
     };
 }
 
+/// Whether anybody listens: if not there are no spans.
+#[inline]
+pub(crate) fn is_on() -> bool {
+    LevelFilter::current() != LevelFilter::OFF
+}
+
 impl Span {
     /// The span of a group. Its parent is the current one.
     #[inline]
@@ -47,10 +53,7 @@ impl Span {
 
     #[inline]
     fn make(span: impl FnOnce() -> tracing::Span) -> Self {
-        match LevelFilter::current() {
-            LevelFilter::OFF => Self(None),
-            _ => Self::listened_to(span),
-        }
+        if is_on() { Self::listened_to(span) } else { Self(None) }
     }
 
     #[cold]

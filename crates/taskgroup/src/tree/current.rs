@@ -8,28 +8,74 @@ use super::propagate::passes_to;
 use super::{Node, NodeInfo, NodeKind, NodeRef, stamp};
 use crate::sync::thread_local;
 
+/// Who runs on this thread.
+enum Current {
+    Nobody,
+    Node(NodeRef),
+    Late(Late),
+}
+
 thread_local! {
-    static CURRENT: RefCell<Option<NodeRef>> = RefCell::new(None);
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro knows no const")]
+    static CURRENT: RefCell<Current> = RefCell::new(Current::Nobody);
+}
+
+/// The children that a host polls one after the other, most of which stand in no books, and have no node: it is made, and
+/// the child entered, when something in it asks for the current one.
+#[derive(Clone, Copy)]
+pub(crate) struct Late {
+    host: *const (),
+    enter: fn(*const ()) -> Option<NodeRef>,
+}
+
+impl Late {
+    /// # Safety
+    ///
+    /// `enter` may be called with `host` on this thread as long as the guard of [`enter_late`] lives. It gives the child
+    /// that is being polled.
+    pub(crate) unsafe fn new(host: *const (), enter: fn(*const ()) -> Option<NodeRef>) -> Self {
+        Self { host, enter }
+    }
 }
 
 /// Makes `node` the current one until the guard is dropped.
 pub(crate) fn enter(node: NodeRef) -> Entered {
-    stamp::forget();
-    let outer = CURRENT.try_with(|current| current.borrow_mut().replace(node)).ok().flatten();
-    Entered { outer }
+    Entered::of(Current::Node(node))
+}
+
+/// Makes the node that the child will have that a host polls the current one until the guard is dropped.
+pub(crate) fn enter_late(late: Late) -> Entered {
+    Entered::of(Current::Late(late))
 }
 
 #[must_use]
 pub(crate) struct Entered {
-    outer: Option<NodeRef>,
+    outer: Current,
+}
+
+impl Entered {
+    /// The child that had asked for the current node is polled no more.
+    #[cold]
+    pub(crate) fn again(&self, late: Late) {
+        // The reference is dropped after the borrow has ended.
+        let _polled = CURRENT.try_with(|current| current.replace(Current::Late(late)));
+    }
+
+    fn of(current: Current) -> Self {
+        stamp::forget();
+        let mut current = Some(current);
+        let mut replace = |place: &RefCell<Current>| current.take().map(|new| place.replace(new));
+        let outer = CURRENT.try_with(&mut replace).ok().flatten();
+        Self { outer: outer.unwrap_or(Current::Nobody) }
+    }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
         stamp::forget();
-        let outer = self.outer.take();
+        let outer = std::mem::replace(&mut self.outer, Current::Nobody);
         // The reference is dropped after the borrow has ended: it may be the last one.
-        let _left = CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), outer));
+        let _left = CURRENT.try_with(|current| current.replace(outer));
     }
 }
 
@@ -38,17 +84,17 @@ impl Drop for Entered {
 #[inline]
 pub(crate) fn enter_from(home: &mut Option<NodeRef>) -> EnteredFrom<'_> {
     stamp::forget();
-    let node = home.take();
-    match CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), node)) {
+    let node = home.take().map_or(Current::Nobody, Current::Node);
+    match CURRENT.try_with(|current| current.replace(node)) {
         Ok(outer) => EnteredFrom { outer, home },
         // Torn down with the thread: the node is gone with the closure, and nobody asks for it any more.
-        Err(_) => EnteredFrom { outer: None, home },
+        Err(_) => EnteredFrom { outer: Current::Nobody, home },
     }
 }
 
 #[must_use]
 pub(crate) struct EnteredFrom<'h> {
-    outer: Option<NodeRef>,
+    outer: Current,
     home: &'h mut Option<NodeRef>,
 }
 
@@ -56,9 +102,9 @@ impl Drop for EnteredFrom<'_> {
     #[inline]
     fn drop(&mut self) {
         stamp::forget();
-        let outer = self.outer.take();
-        if let Ok(node) = CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), outer)) {
-            *self.home = node;
+        let outer = std::mem::replace(&mut self.outer, Current::Nobody);
+        if let Ok(Current::Node(node)) = CURRENT.try_with(|current| current.replace(outer)) {
+            *self.home = Some(node);
         }
     }
 }
@@ -67,23 +113,25 @@ impl Drop for EnteredFrom<'_> {
 pub(crate) fn with_current<R>(look: impl FnOnce(Option<&NodeRef>) -> R) -> R {
     let mut look = Some(look);
     let seen = CURRENT.try_with(|current| {
-        if current.borrow().as_ref().is_some_and(|node| node.node().is_unentered()) {
-            enter_books(current);
+        let late = match &*current.borrow() {
+            Current::Late(late) => Some(*late),
+            _ => None,
+        };
+        if let Some(late) = late {
+            // Outside of the borrow, for it may wake somebody.
+            if let Some(node) = (late.enter)(late.host) {
+                current.replace(Current::Node(node));
+            }
         }
-        (look.take().expect("called once"))(current.borrow().as_ref())
+        let look = look.take().expect("called once");
+        match &*current.borrow() {
+            Current::Node(node) => look(Some(node)),
+            _ => look(None),
+        }
     });
     match seen {
         Ok(answer) => answer,
         Err(_torn_down) => (look.take().expect("not called above"))(None),
-    }
-}
-
-/// What asks for the current node finds it in the tree. Outside of the borrow, for it may wake somebody.
-#[cold]
-fn enter_books(current: &RefCell<Option<NodeRef>>) {
-    let node = current.borrow().clone();
-    if let Some(node) = node {
-        node.enter_books(&node);
     }
 }
 

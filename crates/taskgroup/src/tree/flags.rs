@@ -48,11 +48,9 @@ pub(super) const COUNTED: u32 = 1 << 20;
 /// A group whose children are polled by its own `run` or `join`: a frozen region is polled for them (R12). Set
 /// before it is shared.
 pub(super) const HOSTED: u32 = 1 << 21;
-/// A child of such a group that has not been entered in its books yet. Set before it is shared, cleared by the host.
-pub(super) const UNENTERED: u32 = 1 << 22;
 /// Polls that were given and not used are counted above the flags: a combinator with a budget of its own may use a
 /// poll for something else.
-const TRY: u32 = 1 << 23;
+const TRY: u32 = 1 << 22;
 /// A `run` that is not polled at all gets no more polls than this for its failures: in each, other code runs.
 pub(super) const DELIVERY_TRIES: u32 = 16;
 /// For a shield more is at stake: hundreds of futures that wake themselves may stand before it.
@@ -85,12 +83,6 @@ impl Flags {
         // Acquire, paired with the Release that sets a flag: who sees CANCELLED may act on what the
         // canceller did before (`data = 1; cancel()` against `if is_cancelled() { read data }`).
         self.0.load(Ordering::Acquire) & flags
-    }
-
-    /// Whether these are set, and no others.
-    #[inline]
-    pub(super) fn is(&self, flags: u32) -> bool {
-        self.0.load(Ordering::Acquire) == flags
     }
 
     pub(super) fn has_all(&self, flags: u32) -> bool {

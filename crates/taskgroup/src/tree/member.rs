@@ -25,9 +25,6 @@ pub(crate) trait Member: Send + Sync {
     /// The node, which is `this`, has been marked cancelled, or forced: does what waking alone would not.
     fn on_cancel(&self, _this: &NodeRef) {}
 
-    /// Enters a child that its host polls for the first time in its group's books: see [`Node::hosted_child`].
-    fn enter_books(&self, _this: &NodeRef) {}
-
     /// A task may get on, or has to look at a mark: sees to it that it is polled.
     fn wake(self: Arc<Self>) {}
 
@@ -72,6 +69,11 @@ pub(crate) trait Member: Send + Sync {
 
     /// How long its exit may take before it is logged who holds it up, for a group. The longest there is: never.
     fn slow_exit(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether a timer for a log has been found impossible, for a group: so that it is tried once, not for each child.
+    fn lacks_clock(&self) -> Option<&std::sync::atomic::AtomicBool> {
         None
     }
 

@@ -50,7 +50,7 @@ pub use straggler::{Straggler, StragglerState};
 pub(crate) use attach::{attach_group, attach_member, follow_current, hand_up};
 pub(crate) use crew::{DriverKey, Look, Next, Owed, Placing, Threads, enqueue, forget_driver, pay};
 pub(crate) use current::{
-    deadline_that_cuts, enter, enter_from, is_being_cut, is_cut, told_region, with_current,
+    Late, deadline_that_cuts, enter, enter_from, enter_late, is_being_cut, is_cut, told_region, with_current,
 };
 pub(crate) use drain::{grace_end, is_busy};
 pub(crate) use links::{detach, detach_ended, detach_from, enclosing_group, path_of, rehome};

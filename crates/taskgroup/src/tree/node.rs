@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::crew::{Owed, Placing};
 use super::flags::{
     BACKGROUND, CANCELLED, CLOSED, COOPERATIVE, COUNTED, CUT, DELIVERY_TRIES, ENDING, FORCED, Flags, HOSTED,
-    IN_UNCUT, LIMITED, PARENT, QUEUED, RUNNING, SHIELDED, UNDELIVERED, UNENTERED, WAITED,
+    IN_UNCUT, LIMITED, PARENT, QUEUED, RUNNING, SHIELDED, UNDELIVERED, WAITED,
 };
 use super::member::{Hold, Members, NodeRef, WaitKey, WakerSet, wake};
 use super::stamp::stamp;
@@ -88,29 +88,18 @@ impl Node {
         Self { id, kind, crewed, flags, location, name, inner }
     }
 
-    /// A child that is polled by its group's own `run` or `join`. It stands in no books before its first wait, or
-    /// before it asks for the node that it runs in, if that comes earlier: most children end before either.
-    #[inline]
+    /// A child that is polled by its group's own `run` or `join`. It has a node, and stands in the books, from its first
+    /// wait on, or when it asks for the node that it runs in, if that comes earlier: most children end before either.
     pub(crate) fn hosted_child(
+        id: Id,
         name: Option<Cow<'static, str>>,
         location: &'static Location<'static>,
         cooperative: bool,
     ) -> Self {
-        let flags = Flags::of(if cooperative { UNENTERED | COOPERATIVE } else { UNENTERED });
-        let (id, inner) = (Id::next(), Mutex::new(Inner::default()));
+        let flags = if cooperative { Flags::of(COOPERATIVE) } else { Flags::default() };
+        let inner = Mutex::new(Inner::default());
         let (kind, crewed, name) = (NodeKind::Task, false, name.map(Box::new));
         Self { id, kind, crewed, flags, location, name, inner }
-    }
-
-    /// Whether nothing has ever been done with this child: there is nothing in it that a drop would have to look at.
-    #[inline]
-    pub(crate) fn is_untouched(&self) -> bool {
-        self.flags.is(UNENTERED) && self.name.is_none()
-    }
-
-    #[inline]
-    pub(crate) fn is_unentered(&self) -> bool {
-        self.has(UNENTERED)
     }
 
     /// The children of this group are polled by its own `run` or `join`. Before it is attached: it notes that upwards
@@ -629,7 +618,6 @@ impl Node {
     ) -> Option<CancelCause> {
         let mut link = child.node().lock();
         let mut inner = this.node().lock();
-        child.node().flags.clear(UNENTERED);
         let members = inner.members();
         let slot = members.slab.vacant_key();
         let mark = members.tally().spawned_before(spawned_at, slot, recorded);

@@ -8,6 +8,8 @@
 //!    spawned, and [`FORCED_MAX`] of others that needed force.
 //! 3. The clock is read at an end only where a record is made, and there only for a child that has waited.
 
+use std::borrow::Cow;
+use std::panic::Location;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -267,8 +269,20 @@ impl Tally {
 
 /// What is kept of a child that returned `Ok` in its first poll, without ever having stood in the books.
 pub(crate) struct Brief {
-    pub(crate) who: NodeInfo,
+    pub(crate) id: Id,
+    pub(crate) location: &'static Location<'static>,
+    /// Boxed: most have none.
+    pub(crate) name: Option<Box<Cow<'static, str>>>,
     pub(crate) at: Instant,
+}
+
+impl Brief {
+    fn into_record(self) -> ChildRecord {
+        let Self { id, location, name, at } = self;
+        let who = NodeInfo { kind: NodeKind::Task, id, name: name.map(|name| *name), location };
+        let (ended_at, end) = (Some(at), Some(ChildEnd::Completed));
+        ChildRecord { who, spawned_at: at, ended_at, end, waited: false, forced: false, cause: None }
+    }
 }
 
 /// What a group knows of its children.
@@ -300,19 +314,9 @@ impl Node {
         let tally = inner.members().tally();
         tally.counts.spawned += completed;
         tally.counts.completed += completed;
-        for Brief { who, at } in briefs.drain(..) {
-            tally.times.get_or_insert_with(|| Times::begin(at)).advance(at);
-            let (spawned_at, ended_at, end) = (at, Some(at), Some(ChildEnd::Completed));
-            let (waited, forced, cause) = (false, false, None);
-            tally.first.push(Slot::Ended(ChildRecord {
-                who,
-                spawned_at,
-                ended_at,
-                end,
-                waited,
-                forced,
-                cause,
-            }));
+        for brief in briefs.drain(..) {
+            tally.times.get_or_insert_with(|| Times::begin(brief.at)).advance(brief.at);
+            tally.first.push(Slot::Ended(brief.into_record()));
         }
     }
 

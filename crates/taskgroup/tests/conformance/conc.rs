@@ -1,6 +1,7 @@
 //! sourcegraph's `conc`: wait groups and pools of jobs that may fail or panic.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::future::{Future, pending};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
@@ -9,7 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use taskgroup::{Builder, CancelReason, ErrorGroup, OnFailure, OnPanic, Task, TaskGroup, map, timeout};
+use taskgroup::{
+    Builder, CancelReason, ErrorGroup, LocalGroup, OnFailure, OnPanic, Task, TaskGroup, map, timeout,
+};
 use tokio::sync::{Barrier, oneshot};
 use tokio::time::{advance, sleep};
 
@@ -936,6 +939,71 @@ async fn maps_all<E: std::fmt::Debug + Send + 'static>() {
     assert_eq!(changed.await.unwrap(), [[1, 0], [2, 0], [3, 0]]);
     let huge = map(0..10_000, 16, |number| async move { Ok::<_, E>(number + 1) }).await.unwrap();
     assert!(huge.into_iter().eq(1..=10_000));
+}
+
+/// What the lines about items in place share: none, all changed where they lie, many, and a panic.
+async fn changes_in_place(spawn: impl for<'g, 'i> Fn(&'g Local<'i>, &'i mut [usize])) {
+    let over = async |items: &mut [usize]| {
+        let group = Local::new();
+        spawn(&group, items);
+        group.join().await.unwrap();
+    };
+    over(&mut []).await;
+    let mut items = [1, 2, 3];
+    over(&mut items).await;
+    assert_eq!(items, [1, 3, 5], "each has its place added");
+    let mut items = vec![0; 10_000];
+    over(&mut items).await;
+    assert!(items.into_iter().eq(0..10_000));
+
+    let mut items = [PANICS];
+    let group = Local::new();
+    spawn(&group, &mut items);
+    let payload = AssertUnwindSafe(group.join()).catch_unwind().await.unwrap_err();
+    assert_eq!(payload.downcast_ref(), Some(&"super bad"));
+}
+
+/// A group whose children borrow.
+type Local<'i> = LocalGroup<'i, &'static str>;
+
+/// An item of which nothing can be made.
+const PANICS: usize = usize::MAX;
+
+/// Adds to an item its place.
+async fn add_place(item: &mut usize, place: usize) -> Result<(), &'static str> {
+    tokio::task::yield_now().await;
+    if *item == PANICS {
+        panic_any("super bad");
+    }
+    *item += place;
+    Ok(())
+}
+
+/// By places: each child borrows the whole slice through a cell of each item.
+#[tokio::test]
+async fn line_80_for_each_idx() {
+    changes_in_place(|group, items| {
+        let items = Cell::from_mut(items).as_slice_of_cells();
+        let change = async |place: usize| {
+            let mut item = items[place].get();
+            add_place(&mut item, place).await?;
+            items[place].set(item);
+            Ok(())
+        };
+        (0..items.len()).for_each(|place| drop(group.spawn(change(place))));
+    })
+    .await;
+}
+
+/// By items: each child borrows its own mutably.
+#[tokio::test]
+async fn line_81_for_each() {
+    changes_in_place(|group, items| {
+        for (place, item) in items.iter_mut().enumerate() {
+            group.spawn(add_place(item, place));
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

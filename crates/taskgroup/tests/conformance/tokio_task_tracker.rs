@@ -1,15 +1,19 @@
 //! tokio-util's `TaskTracker`: when a group is empty, and when it is over.
 
+use std::cell::Cell;
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures::{FutureExt, poll};
-use taskgroup::{CancelReason, Spawner, Task, TaskGroup};
+use taskgroup::{CancelReason, LocalGroup, LocalSpawner, Spawner, Task, TaskGroup};
 use tokio::sync::oneshot;
+use tokio::task::LocalSet;
 
 use super::support::Alive;
 use super::tokio_join_map::Wakes;
+use super::tokio_join_set_local::{on_a_runtime, on_a_set};
 
 /// A child that ends when the sender is used.
 fn gated(spawner: &Spawner) -> (oneshot::Sender<()>, Task<()>) {
@@ -260,4 +264,58 @@ async fn line_16_spawn_after_close() {
     assert_eq!(error.reason().unwrap().reason(), &CancelReason::GroupEnded);
     let refused = spawner.try_spawn(async { Ok(()) }).unwrap_err();
     assert_eq!(refused.cause().reason(), &CancelReason::GroupEnded);
+}
+
+/// Ten children of a local group, which count what they have come to.
+fn spawn_local_ten(spawner: &LocalSpawner<'static>, ended: &Rc<Cell<usize>>) {
+    for _ in 0..10 {
+        let ended = Rc::clone(ended);
+        spawner.spawn(async move {
+            tokio::task::yield_now().await;
+            ended.set(ended.get() + 1);
+            Ok(())
+        });
+    }
+    assert!(!spawner.is_closed() && spawner.len() >= 10);
+}
+
+async fn spawn_local_then_close() {
+    let (group, ended) = (LocalGroup::new(), Rc::default());
+    let spawner = group.spawner();
+    spawn_local_ten(&spawner, &ended);
+    group.join().await.unwrap();
+    assert!(spawner.is_closed() && spawner.is_empty());
+    assert_eq!((ended.get(), Rc::strong_count(&ended)), (10, 1));
+}
+
+#[test]
+fn line_15_spawn_local_spawn_then_close() {
+    on_a_set(spawn_local_then_close());
+}
+
+#[test]
+fn line_17_spawn_local_on_local_runtime_spawn_then_close() {
+    on_a_runtime(spawn_local_then_close());
+}
+
+/// The body has ended, a child keeps the group open. What is spawned while nobody drives it is waited for.
+#[test]
+fn line_19_spawn_local_on_local_set_close_then_spawn() {
+    on_a_runtime(async {
+        let (group, ended) = (LocalGroup::new(), Rc::default());
+        let spawner = group.spawner();
+        let (open, gate) = oneshot::channel::<()>();
+        spawner.spawn(async move { Ok(gate.await?) });
+        let set = LocalSet::new();
+        let host = set.spawn_local(group.join());
+        set.run_until(tokio::task::yield_now()).await;
+        assert!(!host.is_finished());
+        spawn_local_ten(&spawner, &ended);
+        open.send(()).unwrap();
+        assert_eq!((ended.get(), spawner.len()), (0, 11));
+        set.await;
+        host.await.unwrap().unwrap();
+        assert!(spawner.is_closed() && spawner.is_empty());
+        assert_eq!(ended.get(), 10);
+    });
 }

@@ -1,5 +1,5 @@
 //! `map`: over iterators and streams, in order and as completed, with failures, panics, cancels and drops in it, and
-//! with items that block their thread. Rules R1, R2, R4, R7 to R10, R12.
+//! with items that block their thread; and `map_local`, inside the task that awaits it. Rules R1, R2, R4, R7 to R10, R12.
 
 mod blocking;
 mod cancels;
@@ -7,6 +7,9 @@ mod cancels;
 mod common;
 mod completed;
 mod failures;
+mod in_order;
+mod local;
+mod local_ends;
 mod ordered;
 
 use std::sync::Arc;

@@ -21,7 +21,7 @@
 //!
 //! # Invariants
 //!
-//! 1. As in [`proc`](super::proc): it never allocates, locks or panics. It ends in `_exit`.
+//! 1. As in [`proc`]: it never allocates, locks or panics. It ends in `_exit`.
 //! 2. All signals are blocked in it, and it is in a process group of its own: only SIGKILL and SIGSTOP reach it.
 //! 3. The leader is not reaped before nobody else is left: so its pid, which is its group's too, is its own until then.
 //! 4. It says that nobody is left when it has no child, and so, as a subreaper, no descendant; or when those left belong to another
@@ -100,12 +100,12 @@ struct Kept {
 }
 
 impl Keeper {
-    pub(super) fn new(stream: OwnedFd, signals: OwnedFd, stack: Stack) -> Self {
+    pub(super) fn new(stream: OwnedFd, signals: OwnedFd, stack: Stack, set: Set) -> Self {
         Self {
             stream,
             signals,
             stack,
-            set: Set::new(sys::getpid()),
+            set,
             program_is_gone: false,
             order: [0; ORDER],
             order_len: 0,
@@ -243,7 +243,6 @@ impl Keeper {
             None if matches!(sys::errno(), libc::EINTR | libc::EAGAIN) => return,
             _ => {
                 self.program_is_gone = true;
-                self.resume();
                 return self.terminate(self.kept.grace.min(ABANDONED_GRACE));
             }
         }
@@ -264,8 +263,9 @@ impl Keeper {
         }
     }
 
-    /// SIGTERM, once; a second call can only bring the end nearer.
+    /// SIGTERM, once; a second call can only bring the end nearer. Who is suspended goes on, or nobody would heed it.
     fn terminate(&mut self, grace: u64) {
+        self.resume();
         let until = (grace != u64::MAX).then(|| sys::now().saturating_add(grace));
         match self.phase {
             Phase::Idle => {}
@@ -292,20 +292,17 @@ impl Keeper {
             self.kept.suspended = None;
             let now = sys::now();
             self.phase = Phase::Killing { since: now, pause: 1 };
-            // Counted first: the group of the leader falls before anybody is looked at.
-            let mut alive = 0;
-            self.set.for_each(&mut |_| alive += 1);
-            self.kept.tally.killed = alive;
-            self.kill_round();
+            self.kept.tally.killed = self.kill_round().signalled;
         }
     }
 
-    /// The group of the leader falls as one, which no fork escapes; then those who wait for nobody; then all others.
+    /// Those that are found, which counts them; then the group of the leader as one, which no fork escapes; then whoever has come
+    /// to this process meanwhile.
     fn kill_round(&mut self) -> Walk {
+        let walk = self.set.signal(libc::SIGKILL, false);
         if !self.kept.leader_is_reaped {
             let _ = sys::kill(-self.kept.leader, libc::SIGKILL);
         }
-        let walk = self.set.signal(libc::SIGKILL, false);
         self.set.kill_children();
         walk
     }
@@ -360,10 +357,19 @@ impl Keeper {
         });
     }
 
-    /// Says that the set is empty, but for so many.
+    /// Says that the set is empty, but for so many. It waits until there is room for that: the program may have left
+    /// other notices unread, and this is the one that it must get.
     fn finish(&mut self, survivors: u32) {
         self.phase = Phase::Idle;
-        self.tell(Notice::Empty(Tally { survivors, ..self.kept.tally }), &[]);
+        let notice = Notice::Empty(Tally { survivors, ..self.kept.tally }).to_bytes(&[]);
+        while !self.program_is_gone && !sys::send(self.stream.as_raw_fd(), &notice) {
+            match sys::errno() {
+                libc::EAGAIN => sys::wait_writable(self.stream.as_raw_fd()),
+                libc::EINTR => {}
+                // The program is gone, as the next order will say.
+                _ => return,
+            }
+        }
     }
 }
 

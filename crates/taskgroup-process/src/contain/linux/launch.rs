@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 
 use super::keeper::Keeper;
 use super::proc::KEEPER;
+use super::set::Set;
 use super::sys::{self, Stack};
 
 /// Makes a keeper: its pid, and the stream to it.
@@ -51,8 +52,8 @@ fn keep(stream: OwnedFd) -> ! {
     sys::set_name(KEEPER);
     sys::close_own_files(stream.as_raw_fd());
     sys::change_to_root();
-    match (sys::child_signals(), Stack::new()) {
-        (Some(signals), Some(stack)) => Keeper::new(stream, signals, stack).run(),
+    match (sys::child_signals(), Stack::new(), Set::new(sys::getpid())) {
+        (Some(signals), Some(stack), Some(set)) => Keeper::new(stream, signals, stack, set).run(),
         _ => sys::exit(1),
     }
 }

@@ -3,6 +3,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`pool`] | the keepers of the program, and which are idle |
+//! | [`standing`] | what a keeper has from the program: user, rights, limits |
 //! | [`launch`] | forks a keeper from the program |
 //! | [`image`] | what the keeper is told to start |
 //! | [`exec`] | starts the command from the keeper |
@@ -20,6 +21,7 @@ mod orphans;
 mod pool;
 mod proc;
 mod set;
+mod standing;
 mod sys;
 mod wire;
 
@@ -27,6 +29,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -34,11 +37,15 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
 use self::pool::{Idle, User};
+use self::standing::Standing;
 use self::wire::{NOTICE, Order};
 use super::{Notice, Refused, Spec, Tally};
 
 /// How long `drop` waits for processes that were sent SIGKILL.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
+
+/// A keeper finds its processes there.
+const NO_PROC: &str = "/proc, with the processes of this system, is not mounted";
 
 /// Makes this program the one to which orphans come when a keeper is killed.
 pub(crate) fn install() -> bool {
@@ -51,12 +58,15 @@ pub(crate) struct Contained {
     keeper: i32,
     /// `None` when the keeper has been given back, or has been reaped.
     stream: Option<UnixStream>,
+    standing: Option<Standing>,
     user: User,
     /// The leader.
     pid: u32,
     mark: String,
     notice: [u8; NOTICE],
     filled: usize,
+    /// The keeper was killed, and what it has left behind has not been ended yet.
+    has_orphans: bool,
 }
 
 impl Contained {
@@ -64,21 +74,35 @@ impl Contained {
     pub(crate) async fn start(spec: Spec) -> Result<Self, Refused> {
         // Relaxed: only to be different each time.
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let mark = format!("{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let image = image::write(&spec, &mark).map_err(Refused::keeper)?;
+        // Pids are used again, and what was marked may be alive, kept by nobody: the time of the program's start tells them apart.
+        static STARTED: OnceLock<u64> = OnceLock::new();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let started = match STARTED.get() {
+            Some(started) => *started,
+            None => proc::stat(sys::getpid())
+                .map(|own| *STARTED.get_or_init(|| own.started))
+                .ok_or_else(|| Refused::because(io::Error::other(NO_PROC)))?,
+        };
+        let mark = format!("{}-{started}.{number}", std::process::id());
+        let image = image::write(&spec, &mark).map_err(Refused::because)?;
         let folder =
-            OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(".").map_err(Refused::keeper)?;
+            OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(".").map_err(Refused::because)?;
         let mut files = vec![image.as_raw_fd(), folder.as_raw_fd()];
         files.extend(spec.streams.iter().chain(&spec.terminal).map(AsRawFd::as_raw_fd));
         let order = Order::Launch { terminal: spec.terminal.is_some() };
         let mut user = User::new();
         loop {
-            let waiting = user.take();
+            let standing = Standing::read().map_err(Refused::because)?;
+            let waiting = user.take(&standing);
             let is_new = waiting.is_none();
-            let keeper = waiting.map_or_else(|| user.make(), Ok).map_err(Refused::keeper)?;
+            let keeper = waiting.map_or_else(|| user.make(standing), Ok).map_err(Refused::because)?;
             let mut this = Self::with(keeper, user, mark.clone())?;
+            this.wake();
             let sent = sys::send_with_files(this.fd(), &order.to_bytes(), &files);
+            let unsent = io::Error::last_os_error();
             let answer = if sent { this.read().await } else { None };
+            // It may have started the command before it was killed.
+            this.has_orphans = sent && answer.is_none();
             match answer {
                 Some((wire::Notice::Started { pid }, _)) => {
                     this.pid = pid;
@@ -90,8 +114,9 @@ impl Contained {
                 }
                 // One that has waited may have been killed meanwhile.
                 _ if is_new => {
+                    let error = if sent { io::Error::other("its keeper was killed at once") } else { unsent };
                     this.forget();
-                    return Err(Refused::keeper(io::Error::other("its keeper was killed at once")));
+                    return Err(Refused::because(error));
                 }
                 _ => {
                     this.forget();
@@ -102,14 +127,26 @@ impl Contained {
     }
 
     fn with(keeper: Idle, user: User, mark: String) -> Result<Self, Refused> {
-        let Idle { pid: keeper, stream } = keeper;
+        let Idle { pid: keeper, stream, standing } = keeper;
         match UnixStream::from_std(stream) {
             Ok(stream) => {
-                Ok(Self { keeper, stream: Some(stream), user, pid: 0, mark, notice: [0; NOTICE], filled: 0 })
+                let (stream, notice) = (Some(stream), [0; NOTICE]);
+                let standing = Some(standing);
+                Ok(Self {
+                    keeper,
+                    stream,
+                    standing,
+                    user,
+                    pid: 0,
+                    mark,
+                    notice,
+                    filled: 0,
+                    has_orphans: false,
+                })
             }
             Err(error) => {
                 pool::reap(keeper);
-                Err(Refused::keeper(error))
+                Err(Refused::because(error))
             }
         }
     }
@@ -143,10 +180,12 @@ impl Contained {
     }
 
     pub(crate) fn terminate(&self, grace: Duration) {
+        self.wake();
         self.order(Order::Terminate { grace: millis(grace) });
     }
 
     pub(crate) fn kill(&self) {
+        self.wake();
         self.order(Order::Kill);
     }
 
@@ -156,6 +195,13 @@ impl Contained {
 
     pub(crate) fn resume(&self) {
         self.order(Order::Resume);
+    }
+
+    /// Somebody may have stopped the keeper.
+    fn wake(&self) {
+        if self.stream.is_some() {
+            pool::wake(self.keeper);
+        }
     }
 
     fn order(&self, order: Order) {
@@ -185,28 +231,33 @@ impl Contained {
 
     /// The keeper has nobody left.
     fn give_back(&mut self) {
-        match self.stream.take().map(UnixStream::into_std) {
-            Some(Ok(stream)) => self.user.give_back(Idle { pid: self.keeper, stream }),
-            Some(Err(_)) => {
+        let Some(stream) = self.stream.take() else { return };
+        match (stream.into_std(), self.standing.take()) {
+            (Ok(stream), Some(standing)) => self.user.give_back(Idle { pid: self.keeper, stream, standing }),
+            (stream, _) => {
+                drop(stream);
                 pool::reap(self.keeper);
             }
-            None => {}
         }
     }
 
-    /// Waits for the end of the keeper, which is about to end; says whether it has ended by itself.
-    fn forget(&mut self) -> bool {
-        self.stream.take().is_none_or(|stream| {
+    /// Waits for the end of the keeper, which is about to end.
+    fn forget(&mut self) {
+        if let Some(stream) = self.stream.take() {
             drop(stream);
-            pool::reap(self.keeper)
-        })
+            pool::reap(self.keeper);
+        }
     }
 
     /// The keeper was killed: ends what it has left behind.
     async fn lost(&mut self) -> Tally {
+        self.has_orphans = true;
         self.forget();
         let mark = self.mark.clone();
-        let killed = tokio::task::spawn_blocking(move || orphans::end(&mark)).await.unwrap_or(0);
+        let ended = tokio::task::spawn_blocking(move || orphans::end(&mark)).await;
+        // A runtime that is being shut down runs nothing.
+        let killed = ended.unwrap_or_else(|_| orphans::end(&self.mark));
+        self.has_orphans = false;
         Tally { is_lost: true, killed: u32::try_from(killed).unwrap_or(u32::MAX), ..Tally::default() }
     }
 }
@@ -221,6 +272,7 @@ impl Drop for Contained {
             if !sys::wait_readable(self.fd(), -1, Some(rest)).0 {
                 if rest == 0 {
                     crate::log::cannot_end(self.pid);
+                    pool::leave(self.keeper);
                     return;
                 }
                 continue;
@@ -229,20 +281,21 @@ impl Drop for Contained {
                 Some(read) if read > 0 => self.filled += read,
                 None if matches!(sys::errno(), libc::EINTR | libc::EAGAIN) => {}
                 _ => {
-                    if !self.forget() {
-                        orphans::end(&self.mark);
-                    }
-                    return;
+                    self.forget();
+                    self.has_orphans = true;
                 }
             }
             if self.filled == NOTICE {
                 self.filled = 0;
-                if let Some((wire::Notice::Empty(_) | wire::Notice::Refused { .. }, _)) =
-                    wire::Notice::from_bytes(&self.notice)
-                {
-                    self.give_back();
+                match wire::Notice::from_bytes(&self.notice) {
+                    Some((wire::Notice::Empty(tally), _)) if tally.survivors > 0 => self.forget(),
+                    Some((wire::Notice::Empty(_) | wire::Notice::Refused { .. }, _)) => self.give_back(),
+                    _ => {}
                 }
             }
+        }
+        if self.has_orphans {
+            orphans::end(&self.mark);
         }
     }
 }

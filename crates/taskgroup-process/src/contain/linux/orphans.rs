@@ -6,7 +6,7 @@
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{pool, proc, sys};
 
@@ -23,23 +23,31 @@ pub(super) fn install() -> bool {
     is_subreaper
 }
 
+/// How long keepers of programs among the orphans have to end what they keep.
+const KEEPERS_LIMIT: Duration = Duration::from_secs(2);
+
 /// Kills what is left of the command with this mark, until nothing is; says how many were found. Blocks.
+///
+/// A program among the orphans may have keepers of its own. They notice its end, and know better than any mark whom they
+/// keep: they are waited for.
 pub(super) fn end(mark: &str) -> usize {
     let mut ended = std::collections::BTreeSet::new();
     let mut pause = Duration::from_millis(1);
-    loop {
-        let found = round(mark);
-        if found.is_empty() {
-            return ended.len();
-        }
+    let begun = Instant::now();
+    // Who is just executing another program has, for a moment, no environment to be seen.
+    let mut quiet_rounds = 0;
+    while quiet_rounds < 2 {
+        let found = round(mark, begun.elapsed() < KEEPERS_LIMIT);
+        quiet_rounds = if found.is_empty() { quiet_rounds + 1 } else { 0 };
         ended.extend(found);
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }
+    ended.len()
 }
 
-/// Kills those that are found, and reaps those that are this program's children.
-fn round(mark: &str) -> Vec<i32> {
+/// Kills those that are found, but for keepers that are to be spared, and reaps those that are this program's children.
+fn round(mark: &str, spare_keepers: bool) -> Vec<i32> {
     let own = sys::getpid();
     let installed = INSTALLED.load(Ordering::Relaxed);
     let mut found = Vec::new();
@@ -49,7 +57,8 @@ fn round(mark: &str) -> Vec<i32> {
         if !adopted && (stat.is_zombie || !has_mark(pid, mark)) {
             return;
         }
-        if kill(pid, stat.started) && !(adopted && sys::reap(pid).is_some()) {
+        let is_there = spare_keepers && stat.is_keeper || kill(pid, stat.started);
+        if is_there && !(adopted && sys::reap(pid).is_some()) {
             found.push(pid);
         }
     });

@@ -14,11 +14,14 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::standing::Standing;
 use super::{launch, sys};
 
 struct Pool {
     alive: Vec<i32>,
     idle: Vec<Idle>,
+    /// Those that nobody waits for any more, although they are alive.
+    left: Vec<i32>,
     users: usize,
     is_held: bool,
 }
@@ -28,9 +31,12 @@ struct Pool {
 pub(super) struct Idle {
     pub(super) pid: i32,
     pub(super) stream: UnixStream,
+    /// The program's when it was forked.
+    pub(super) standing: Standing,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { alive: Vec::new(), idle: Vec::new(), users: 0, is_held: false });
+static POOL: Mutex<Pool> =
+    Mutex::new(Pool { alive: Vec::new(), idle: Vec::new(), left: Vec::new(), users: 0, is_held: false });
 
 fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
@@ -46,19 +52,28 @@ impl User {
         Self(())
     }
 
-    /// A keeper that has waited, or `None`.
+    /// A keeper that has waited, or `None`. Those that are not of the program's standing any more end.
     #[allow(clippy::unused_self, reason = "who calls has the right")]
-    pub(super) fn take(&self) -> Option<Idle> {
-        pool().idle.pop()
+    pub(super) fn take(&self, standing: &Standing) -> Option<Idle> {
+        let mut pool = pool();
+        let taken = pool.idle.pop()?;
+        if taken.standing == *standing {
+            return Some(taken);
+        }
+        let mut over = std::mem::take(&mut pool.idle);
+        drop(pool);
+        over.push(taken);
+        end(over);
+        None
     }
 
-    /// A new keeper.
+    /// A new keeper. `standing` is this thread's.
     #[allow(clippy::unused_self, reason = "who calls has the right")]
-    pub(super) fn make(&self) -> io::Result<Idle> {
+    pub(super) fn make(&self, standing: Standing) -> io::Result<Idle> {
         let mut pool = pool();
         let (pid, stream) = launch::launch()?;
         pool.alive.push(pid);
-        Ok(Idle { pid, stream })
+        Ok(Idle { pid, stream, standing })
     }
 
     /// Gives back a keeper that has nobody left to keep.
@@ -71,11 +86,17 @@ impl User {
 impl Drop for User {
     fn drop(&mut self) {
         let mut pool = pool();
+        let Pool { alive, left, .. } = &mut *pool;
+        left.retain(|pid| {
+            let has_ended = sys::reap(*pid).is_some();
+            alive.retain(|keeper| !has_ended || keeper != pid);
+            !has_ended
+        });
         pool.users -= 1;
         if pool.users == 0 && !pool.is_held {
             let over = std::mem::take(&mut pool.idle);
             drop(pool);
-            over.into_iter().for_each(end);
+            end(over);
         }
     }
 }
@@ -85,17 +106,27 @@ pub(super) fn hold() {
     pool().is_held = true;
 }
 
-/// Ends an idle keeper: it notices that its stream has ended.
-fn end(keeper: Idle) {
-    drop(keeper.stream);
-    reap(keeper.pid);
+/// Ends idle keepers: each notices that its stream has ended.
+fn end(keepers: Vec<Idle>) {
+    let pids: Vec<i32> = keepers.into_iter().map(|Idle { pid, .. }| pid).collect();
+    pids.into_iter().for_each(reap);
 }
 
-/// Reaps a keeper that has ended, or is about to; says whether it has ended by itself, and so nobody is left.
-pub(super) fn reap(pid: i32) -> bool {
-    let status = sys::reap_blocking(pid);
+/// Lets a keeper go on that somebody may have stopped. Only before it has been reaped.
+pub(super) fn wake(pid: i32) {
+    let _ = sys::kill(pid, libc::SIGCONT);
+}
+
+/// Reaps a keeper that has ended, or is about to.
+pub(super) fn reap(pid: i32) {
+    wake(pid);
+    sys::reap_blocking(pid);
     pool().alive.retain(|keeper| *keeper != pid);
-    status.is_none_or(|status| libc::WIFEXITED(status))
+}
+
+/// Leaves a keeper to itself that has somebody left whom the system does not end; some later command reaps it.
+pub(super) fn leave(pid: i32) {
+    pool().left.push(pid);
 }
 
 pub(super) fn is_keeper(pid: i32) -> bool {

@@ -6,24 +6,35 @@
 //! # Invariants
 //!
 //! 1. No signal goes to a pid that has been reaped. A child of this process keeps its pid until this process reaps it, so it is
-//!    signalled by pid. Any other is signalled through a pidfd, and only after it has been seen, with the pidfd open, to be
-//!    the child of a process that is itself of the set: a pid that was used again in between belongs to a process
-//!    whose parent is somebody else.
-//! 2. Who is found dead is not told of.
-//! 3. A walk may miss processes: those that are being forked, and those whose parents end while it goes on. Nothing rests on
+//!    signalled by pid. Any other is signalled through a pidfd, and only if with the pidfd open it is the process that was
+//!    found: pid and time of start say who it is.
+//! 2. A process is found only as the child of one that is itself of the set: a pid that was used again in between belongs to a
+//!    process whose parent is somebody else.
+//! 3. All are found before the first is signalled. A signal may end a process at once, and its children then are no longer where
+//!    they were.
+//! 4. Who is found dead is not told of.
+//! 5. A walk may miss processes: those that are being forked, and those whose parents end while it goes on. Nothing rests on
 //!    one walk. Who waits for the end of the set repeats them until [`sys::has_children`] says that nobody is left.
 
 use super::proc::{self, Stat};
 use super::sys::{self, Used};
 
-/// How many processes one walk can hold that have been found and not been visited. The others are for the next walk.
-const PENDING: usize = 4096;
+/// How many processes one walk can find. The others are for the next one.
+const ROOM: usize = 4096;
 
 #[derive(Clone, Copy)]
-struct Pending {
+struct Member {
     pid: i32,
+    /// Whose child it was found as.
     parent: i32,
     parent_started: u64,
+    /// Known when it has been looked at; 0 if it was gone.
+    started: u64,
+    is_keeper: bool,
+}
+
+impl Member {
+    const NOBODY: Self = Self { pid: 0, parent: 0, parent_started: 0, started: 0, is_keeper: false };
 }
 
 /// What one walk has done.
@@ -39,31 +50,29 @@ pub(super) struct Walk {
 pub(super) struct Set {
     /// This process.
     own: i32,
-    pending: [Pending; PENDING],
+    /// Those that were found, parents before their children.
+    members: &'static mut [Member],
     len: usize,
 }
 
 impl Set {
-    pub(super) const fn new(own: i32) -> Self {
-        Self { own, pending: [Pending { pid: 0, parent: 0, parent_started: 0 }; PENDING], len: 0 }
+    /// `None` if there is no memory.
+    pub(super) fn new(own: i32) -> Option<Self> {
+        Some(Self { own, members: sys::room(ROOM, Member::NOBODY)?, len: 0 })
     }
 
-    /// Sends `signal` to every living member. `polite`: who runs a group of its own (it has a keeper below it) is signalled, and
-    /// what is below it left to it.
+    /// Sends `signal` to every living member. `polite`: a keeper below this one, and what it keeps, is left to the program that
+    /// has it, which is signalled.
     pub(super) fn signal(&mut self, signal: i32, polite: bool) -> Walk {
+        self.find(polite);
         let mut walk = Walk::default();
-        self.walk(polite, &mut |pid, stat, own| {
-            if stat.is_keeper && polite {
-                return;
-            }
-            let sent =
-                if stat.parent == own { sys::kill(pid, signal) } else { signal_other(pid, stat, signal) };
-            match sent {
+        for member in self.living().filter(|member| !(polite && member.is_keeper)) {
+            match send(self.own, member, signal) {
                 Ok(()) => walk.signalled += 1,
                 Err(libc::EPERM) => walk.refused += 1,
                 Err(_) => {}
             }
-        });
+        }
         walk
     }
 
@@ -79,90 +88,102 @@ impl Set {
 
     /// Calls `found` with every living member that is no keeper.
     pub(super) fn for_each(&mut self, found: &mut dyn FnMut(i32)) {
-        self.walk(false, &mut |pid, stat, _| {
-            if !stat.is_keeper {
-                found(pid);
-            }
-        });
+        self.find(false);
+        self.living().filter(|member| !member.is_keeper).for_each(|member| found(member.pid));
     }
 
     /// Reaps the children that have ended, but for `leader`; says whether others are left.
+    ///
+    /// Who is reaped may have left children of its own, which came to this process when the list had been read; and a list that
+    /// loses members while it is read leaves out others. So a pass in which somebody was reaped does not say that nobody is left.
     pub(super) fn reap_all_but(&self, leader: i32, reaped: &mut dyn FnMut(Used)) -> bool {
-        let mut left = false;
-        proc::for_each_child(self.own, &mut |pid| {
-            if pid != leader {
-                match sys::reap(pid) {
-                    Some(used) => reaped(used),
-                    None => left = true,
+        loop {
+            let (mut left, mut any) = (false, false);
+            proc::for_each_child(self.own, &mut |pid| {
+                if pid != leader {
+                    match sys::reap(pid) {
+                        Some(used) => {
+                            any = true;
+                            reaped(used);
+                        }
+                        None => left = true,
+                    }
                 }
-            }
-        });
-        left
-    }
-
-    /// Visits each living member once, parents before their children.
-    fn walk(&mut self, polite: bool, visit: &mut dyn FnMut(i32, Stat, i32)) {
-        self.len = 0;
-        let own = self.own;
-        self.add_children(own, 0);
-        while let Some(next) = self.take() {
-            let Some(stat) = proc::stat(next.pid) else { continue };
-            if stat.is_zombie || !self.is_member(next, stat) {
-                continue;
-            }
-            visit(next.pid, stat, own);
-            if !(polite && (stat.is_keeper || runs_a_group(next.pid))) {
-                self.add_children(next.pid, stat.started);
+            });
+            if left || !any {
+                return left;
             }
         }
     }
 
-    /// Invariant 1: it is a child of this process, or of the one it was found at, which is still the same.
-    fn is_member(&self, found: Pending, stat: Stat) -> bool {
-        stat.parent == self.own
-            || stat.parent == found.parent
-                && proc::stat(found.parent).is_some_and(|parent| parent.started == found.parent_started)
+    fn living(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().take(self.len).filter(|member| member.started != 0)
     }
 
+    /// Finds all members. `polite`: but for what keepers keep.
+    fn find(&mut self, polite: bool) {
+        self.len = 0;
+        self.add_children(self.own, 0);
+        let looked_at = self.look(0, polite);
+        // Whose parents have ended meanwhile are children of this process now.
+        self.add_children(self.own, 0);
+        self.look(looked_at, polite);
+    }
+
+    /// Looks at those from `first` on, and at their children; says how many there are now.
+    fn look(&mut self, first: usize, polite: bool) -> usize {
+        let mut next = first;
+        while let Some(&member) = self.members.get(next).filter(|_| next < self.len) {
+            if let Some(stat) = proc::stat(member.pid).filter(|stat| self.is_member(&member, *stat)) {
+                if let Some(place) = self.members.get_mut(next) {
+                    *place = Member { started: stat.started, is_keeper: stat.is_keeper, ..member };
+                }
+                if !(polite && stat.is_keeper) {
+                    self.add_children(member.pid, stat.started);
+                }
+            }
+            next += 1;
+        }
+        next
+    }
+
+    /// Invariant 2: it is alive, and a child of this process, or of the one it was found at, which is still the same.
+    fn is_member(&self, found: &Member, stat: Stat) -> bool {
+        let is_same = |parent: Stat| parent.started == found.parent_started;
+        !stat.is_zombie
+            && (stat.parent == self.own
+                || stat.parent == found.parent && proc::stat(found.parent).is_some_and(is_same))
+    }
+
+    /// Adds those children of a process that have not been found yet.
     fn add_children(&mut self, parent: i32, parent_started: u64) {
-        let Self { pending, len, .. } = self;
+        let Self { members, len, own } = self;
+        let (known, is_own) = (*len, parent == *own);
         proc::for_each_child(parent, &mut |pid| {
-            if let Some(place) = pending.get_mut(*len) {
-                *place = Pending { pid, parent, parent_started };
+            // Only what has come to this process may have been found elsewhere before.
+            let is_known = is_own && members.iter().take(known).any(|member| member.pid == pid);
+            if let Some(place) = members.get_mut(*len).filter(|_| !is_known) {
+                *place = Member { pid, parent, parent_started, ..Member::NOBODY };
                 *len += 1;
             }
         });
     }
-
-    fn take(&mut self) -> Option<Pending> {
-        self.len = self.len.checked_sub(1)?;
-        self.pending.get(self.len).copied()
-    }
 }
 
-/// Whether a process has a keeper for a child: it is a program that runs groups of its own, and ends them itself.
-fn runs_a_group(pid: i32) -> bool {
-    let mut has_keeper = false;
-    proc::for_each_child(pid, &mut |child| {
-        has_keeper |= proc::stat(child).is_some_and(|stat| stat.is_keeper)
-    });
-    has_keeper
-}
-
-/// Signals a process that is not a child of this one, if it still is the one that was seen.
-fn signal_other(pid: i32, seen: Stat, signal: i32) -> Result<(), i32> {
+/// Signals a process if it still is the one that was found (invariant 1).
+fn send(own: i32, member: &Member, signal: i32) -> Result<(), i32> {
     use std::os::fd::AsFd;
-    let process = match sys::pidfd_open(pid) {
-        Ok(process) => process,
-        // A kernel without pidfds: between this look and the signal there is nothing to hold on to.
-        Err(libc::ENOSYS) => {
-            let same = proc::stat(pid).is_some_and(|now| now.started == seen.started);
-            return if same { sys::kill(pid, signal) } else { Err(libc::ESRCH) };
-        }
+    let same = |stat: &Stat| stat.started == member.started;
+    let process = match sys::pidfd_open(member.pid) {
+        Ok(process) => Some(process),
+        // A kernel without pidfds: between this look and the signal there is nothing to hold on to, but for own children.
+        Err(libc::ENOSYS) => None,
         Err(errno) => return Err(errno),
     };
-    match proc::stat(pid) {
-        Some(now) if now.started == seen.started => sys::pidfd_send_signal(process.as_fd(), signal),
-        _ => Err(libc::ESRCH),
+    match (proc::stat(member.pid).filter(same), process) {
+        (Some(now), _) if now.parent == own => sys::kill(member.pid, signal),
+        (Some(_), Some(process)) => sys::pidfd_send_signal(process.as_fd(), signal),
+        (Some(_), None) => sys::kill(member.pid, signal),
+        (None, _) => Err(libc::ESRCH),
     }
 }

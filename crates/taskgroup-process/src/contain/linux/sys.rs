@@ -64,10 +64,13 @@ pub(super) fn read_file(path: &[u8], buffer: &mut [u8]) -> Option<usize> {
 
 /// Calls `found` with the name of each entry of a folder.
 pub(super) fn for_each_entry(path: &[u8], found: &mut dyn FnMut(&[u8])) -> bool {
+    File::open(path, libc::O_DIRECTORY).is_some_and(|folder| for_each_entry_of(&folder, found))
+}
+
+fn for_each_entry_of(folder: &File, found: &mut dyn FnMut(&[u8])) -> bool {
     // Where a record has its length and its name, in `struct linux_dirent64`.
     const LENGTH: usize = 16;
     const NAME: usize = 19;
-    let Some(folder) = File::open(path, libc::O_DIRECTORY) else { return false };
     let mut buffer = [0u8; 4096];
     loop {
         // SAFETY: the buffer is writable for its length.
@@ -216,17 +219,28 @@ pub(super) fn wait_readable(first: RawFd, second: RawFd, timeout: Option<u64>) -
     if ready <= 0 { (false, false) } else { (fds[0].revents != 0, fds[1].revents != 0) }
 }
 
-/// Sends what the other end has room for, or nothing.
-pub(super) fn send(socket: RawFd, bytes: &[u8]) {
+/// Sends if the other end has room; says whether it had. A message as small as a notice goes out whole, or not at all.
+pub(super) fn send(socket: RawFd, bytes: &[u8]) -> bool {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the buffer is readable for its length.
-    unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), flags) };
+    unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), flags) >= 0 }
+}
+
+/// Waits until the other end of a socket has room, or is gone.
+pub(super) fn wait_writable(socket: RawFd) {
+    let mut entry = libc::pollfd { fd: socket, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one entry, writable.
+    unsafe { libc::poll(&raw mut entry, 1, -1) };
 }
 
 /// A descriptor that can be read when a child has changed its state. SIGCHLD must be blocked.
+///
+/// SIGCHLD is not ignored any more, as it may have been since before the program: the kernel would reap all children by itself.
 pub(super) fn child_signals() -> Option<OwnedFd> {
-    // SAFETY: zeroed is a valid set, the calls make it an empty one with SIGCHLD.
+    // SAFETY: zeroed is a valid set, the calls make it an empty one with SIGCHLD; zeroed is the default action.
     let fd = unsafe {
+        let default: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGCHLD, &raw const default, std::ptr::null_mut());
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, libc::SIGCHLD);
@@ -252,6 +266,25 @@ pub(super) fn block_signals() -> libc::sigset_t {
 pub(super) fn restore_signals(mask: &libc::sigset_t) {
     // SAFETY: the mask is a valid set.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
+}
+
+/// How many kinds of limits there are.
+pub(super) const LIMITS: usize = 16;
+
+/// The limits of this process, soft and hard.
+pub(super) fn limits() -> [(u64, u64); LIMITS] {
+    std::array::from_fn(|kind| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `limit` is writable; of a kind that there is not it stays as it is.
+        unsafe { libc::getrlimit(kind as _, &raw mut limit) };
+        (limit.rlim_cur, limit.rlim_max)
+    })
+}
+
+/// The priority of this thread, its nice value.
+pub(super) fn priority() -> i32 {
+    // SAFETY: takes numbers only.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
 }
 
 /// Makes this process the parent of every descendant of it that is orphaned.
@@ -284,25 +317,17 @@ pub(super) fn close_own_files(kept: RawFd) {
             (0..3).for_each(|standard| drop_result(libc::dup2(null, standard)));
         }
     }
-    loop {
-        let mut found = [-1; 256];
-        let mut places = found.iter_mut();
-        for_each_entry(b"/proc/self/fd\0", &mut |name| {
-            let fd = name.iter().try_fold(0i32, |fd, digit| {
-                digit.is_ascii_digit().then(|| fd.wrapping_mul(10).wrapping_add(i32::from(digit - b'0')))
-            });
-            if let Some(fd) = fd.filter(|fd| *fd > 2 && *fd != kept && is_close_on_exec(*fd))
-                && let Some(place) = places.next()
-            {
-                *place = fd;
-            }
+    let Some(folder) = File::open(b"/proc/self/fd\0", libc::O_DIRECTORY) else { return };
+    for_each_entry_of(&folder, &mut |name| {
+        let fd = name.iter().try_fold(0i32, |fd, digit| {
+            digit.is_ascii_digit().then(|| fd.wrapping_mul(10).wrapping_add(i32::from(digit - b'0')))
         });
-        // One of them is the folder itself, which is closed already.
-        let closed = found.iter().filter(|fd| **fd >= 0 && close(**fd)).count();
-        if closed == 0 {
-            return;
+        let kept = [kept, folder.0.as_raw_fd()];
+        // The system goes through them by their numbers: one that is closed does not hide the next.
+        if let Some(fd) = fd.filter(|fd| *fd > 2 && !kept.contains(fd) && is_close_on_exec(*fd)) {
+            close(fd);
         }
-    }
+    });
 }
 
 fn drop_result(_: i32) {}
@@ -313,9 +338,25 @@ fn is_close_on_exec(fd: RawFd) -> bool {
     flags >= 0 && flags & libc::FD_CLOEXEC != 0
 }
 
-fn close(fd: RawFd) -> bool {
+fn close(fd: RawFd) {
     // SAFETY: only for descriptors that nobody in this process uses (`close_own_files`).
-    unsafe { libc::close(fd) == 0 }
+    unsafe { libc::close(fd) };
+}
+
+/// Memory for so many. Never unmapped.
+pub(super) fn room<T: Copy + 'static>(count: usize, fill: T) -> Option<&'static mut [T]> {
+    let (protection, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, aligned to pages.
+    let base = unsafe { libc::mmap(std::ptr::null_mut(), count * size_of::<T>(), protection, kind, -1, 0) };
+    if base == libc::MAP_FAILED {
+        return None;
+    }
+    let first = base.cast::<T>();
+    // SAFETY: the mapping has room for `count`, is nobody else's and stays; each is written before the slice is made.
+    unsafe {
+        (0..count).for_each(|index| first.add(index).write(fill));
+        Some(std::slice::from_raw_parts_mut(first, count))
+    }
 }
 
 /// A stack for a child that shares this process's memory. Never unmapped.

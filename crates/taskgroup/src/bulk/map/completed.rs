@@ -1,19 +1,22 @@
-//! `map`, with the results as they complete.
+//! `map`, with the results as a stream: as they complete, or in the order of the items.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
-use super::setup::{Joined, Running, Setup};
+use super::crew::{AllThreads, Crew, MapKind};
+use super::setup::{Joined, Running, Setup, drop_guarded};
+use super::window::Window;
 use super::worker::{Outbox, Results};
 use crate::error::ErrorGroup;
 use crate::sync::{Mutex, lock};
 use crate::tree;
 
-/// The results of a [`map`](crate::map()) as they complete: from [`Map::as_completed`](crate::Map::as_completed).
+/// The results of a [`map`](crate::map()) as they complete: from [`Map::as_completed`](crate::Map::as_completed); or in
+/// the order of the items: from [`Map::ordered`](crate::Map::ordered).
 ///
 /// A stream of `Result<T, ErrorGroup<E>>`: each value as it comes, and at the end, if there were failures, one
 /// `Err` with all of them. A failure that cancels the rest ends the stream when the others have ended, behind the
@@ -28,8 +31,10 @@ use crate::tree;
 ///
 /// When polled: as awaiting [`map`](crate::map()).
 #[must_use = "streams do nothing unless polled"]
-pub struct MapStream<S: Stream, F, T, E: Send + 'static = crate::Error> {
-    state: State<S, F, T, E>,
+pub struct MapStream<S: Stream, F, T, E: Send + 'static = crate::Error, K: MapKind<E> = AllThreads> {
+    state: State<S, F, T, E, K>,
+    /// Where they are given in the order of the items.
+    window: Option<Window<T>>,
     /// How many values it has given since it was pending.
     at_once: u32,
 }
@@ -38,19 +43,19 @@ const AT_ONCE_MAX: u32 = 128;
 
 type Next<T, E> = Poll<Option<Result<(usize, T), ErrorGroup<E>>>>;
 
-enum State<S: Stream, F, T, E: Send + 'static> {
-    New(Setup<S, F, E>),
-    Running(Running<S, F, T, E>),
+enum State<S: Stream, F, T, E: Send + 'static, K: MapKind<E>> {
+    New(Setup<S, F, T, E, K>),
+    Running(Running<S, F, T, E, K>),
     /// All workers have ended; there may be values left.
     Ended(VecDeque<(usize, T)>, Option<ErrorGroup<E>>),
 }
 
 // Nothing is pinned in it: what has to stay in its place is boxed.
-impl<S: Stream, F, T, E: Send + 'static> Unpin for MapStream<S, F, T, E> {}
+impl<S: Stream, F, T, E: Send + 'static, K: MapKind<E>> Unpin for MapStream<S, F, T, E, K> {}
 
-impl<S: Stream, F, T, E: Send + 'static> MapStream<S, F, T, E> {
-    pub(super) fn new(setup: Setup<S, F, E>) -> Self {
-        Self { state: State::New(setup), at_once: 0 }
+impl<S: Stream, F, T, E: Send + 'static, K: MapKind<E>> MapStream<S, F, T, E, K> {
+    pub(super) fn new(setup: Setup<S, F, T, E, K>, ordered: bool) -> Self {
+        Self { state: State::New(setup), window: ordered.then(Window::new), at_once: 0 }
     }
 
     /// The same stream with the index of its item beside each value, counted from 0.
@@ -64,18 +69,16 @@ impl<S: Stream, F, T, E: Send + 'static> MapStream<S, F, T, E> {
     /// assert_eq!(lengths, [(0, 3), (1, 5)]);
     /// # Ok(()) }
     /// ```
-    pub fn indexed(self) -> IndexedMapStream<S, F, T, E> {
+    pub fn indexed(self) -> IndexedMapStream<S, F, T, E, K> {
         IndexedMapStream(self)
     }
 }
 
-impl<S, F, Fut, T, E> MapStream<S, F, T, E>
+impl<S, F, T, E, K> MapStream<S, F, T, E, K>
 where
-    S: Stream<Item: Send> + Send + 'static,
-    F: Fn(S::Item) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send + 'static,
-    T: Send + 'static,
+    S: Stream,
     E: Send + 'static,
+    K: MapKind<E>,
 {
     fn poll_indexed(&mut self, cx: &mut Context<'_>) -> Next<T, E> {
         // A loop over a thousand values that are there lets others run in between. Not by tokio's budget: who has used
@@ -98,22 +101,32 @@ where
                     let State::New(setup) = std::mem::replace(&mut self.state, ended) else {
                         unreachable!("seen above")
                     };
-                    let outbox = Outbox { ready: VecDeque::new(), waker: None };
+                    let outbox =
+                        Outbox { ready: VecDeque::new(), waker: None, ordered: self.window.is_some() };
                     self.state = State::Running(setup.begin(Results::AsCompleted(Mutex::new(outbox))));
                 }
                 State::Running(running) => {
                     // Who is cut gets no value (R12); it is polled to be told of failures.
                     if !tree::is_cut()
-                        && let Some(value) = running.take_ready(cx)
+                        && let Some(value) = running.take_ready(&mut self.window, cx)
                     {
                         return Poll::Ready(Some(Ok(value)));
                     }
-                    let joined = ready!(running.poll_join(cx));
+                    let Poll::Ready(joined) = running.poll_join(cx) else {
+                        // What this very task has brought wakes nobody.
+                        if K::Crew::IN_TASK
+                            && !tree::is_cut()
+                            && let Some(value) = running.take_ready(&mut self.window, cx)
+                        {
+                            return Poll::Ready(Some(Ok(value)));
+                        }
+                        return Poll::Pending;
+                    };
                     let ended = State::Ended(VecDeque::new(), None);
                     let State::Running(running) = std::mem::replace(&mut self.state, ended) else {
                         unreachable!("seen above")
                     };
-                    self.state = running.into_rest(joined);
+                    self.state = running.into_rest(self.window.take(), joined);
                 }
                 State::Ended(left, errors) => {
                     let cut = tree::is_cut();
@@ -130,29 +143,51 @@ where
     }
 }
 
-impl<S, F, Fut, T, E> Running<S, F, T, E>
+impl<S, F, T, E, K> Running<S, F, T, E, K>
 where
-    S: Stream<Item: Send> + Send + 'static,
-    F: Fn(S::Item) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send + 'static,
-    T: Send + 'static,
+    S: Stream,
     E: Send + 'static,
+    K: MapKind<E>,
 {
     /// The next value, if there is one; its place goes to another item. Else whoever brings one wakes `cx`.
-    fn take_ready(&self, cx: &mut Context<'_>) -> Option<(usize, T)> {
+    fn take_ready(&self, window: &mut Option<Window<T>>, cx: &mut Context<'_>) -> Option<(usize, T)> {
+        loop {
+            let next = match window.as_mut().and_then(Window::take_next) {
+                Some(next) => next,
+                None => {
+                    let (index, result) = self.take_any(cx)?;
+                    match window {
+                        None => (index, result),
+                        Some(window) => {
+                            window.put(index, result);
+                            continue;
+                        }
+                    }
+                }
+            };
+            self.shared.bring(self.shared.pool.release());
+            if let (index, Some(value)) = next {
+                return Some((index, value));
+            }
+        }
+    }
+
+    fn take_any(&self, cx: &mut Context<'_>) -> Option<(usize, Option<T>)> {
         let mut outbox = lock(self.outbox());
-        let Some(value) = outbox.ready.pop_front() else {
+        let ready = outbox.ready.pop_front();
+        if ready.is_none() && !K::Crew::IN_TASK {
             let former = outbox.waker.replace(cx.waker().clone());
             drop(outbox);
             drop(former);
-            return None;
-        };
-        drop(outbox);
-        self.shared.bring(self.shared.pool.release());
-        Some(value)
+        }
+        ready
     }
 
-    fn into_rest(self, joined: Joined<E>) -> State<S, F, T, E> {
+    fn into_rest(self, mut window: Option<Window<T>>, joined: Joined<E>) -> State<S, F, T, E, K> {
+        if joined.is_err() {
+            // Who resumes a panic leaves nothing behind.
+            drop_guarded(window.take());
+        }
         let (this, joined) = self.unless_panicked(joined);
         let mut outbox = lock(this.outbox());
         let (left, waker) = (std::mem::take(&mut outbox.ready), outbox.waker.take());
@@ -160,10 +195,20 @@ where
         drop(waker);
         let errors = match joined {
             Ok(()) if this.shared.pool.pulled_in_all().is_some() => None,
-            Ok(()) => Some(this.shared.spawner.cut_error()),
+            Ok(()) => Some(this.shared.crew.cut_error()),
             Err(errors) => Some(errors),
         };
         this.clear();
+        let left = match window {
+            None => left.into_iter().filter_map(with_value).collect(),
+            Some(mut window) => {
+                left.into_iter().for_each(|(index, result)| window.put(index, result));
+                let given = std::iter::from_fn(|| window.take_next()).filter_map(with_value).collect();
+                // What stands behind an item that was cut.
+                drop_guarded(window);
+                given
+            }
+        };
         State::Ended(left, errors)
     }
 
@@ -175,13 +220,16 @@ where
     }
 }
 
-impl<S, F, Fut, T, E> Stream for MapStream<S, F, T, E>
+/// Without those that are passed over.
+fn with_value<T>((index, result): (usize, Option<T>)) -> Option<(usize, T)> {
+    result.map(|value| (index, value))
+}
+
+impl<S, F, T, E, K> Stream for MapStream<S, F, T, E, K>
 where
-    S: Stream<Item: Send> + Send + 'static,
-    F: Fn(S::Item) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send + 'static,
-    T: Send + 'static,
+    S: Stream,
     E: Send + 'static,
+    K: MapKind<E>,
 {
     type Item = Result<T, ErrorGroup<E>>;
 
@@ -190,7 +238,7 @@ where
     }
 }
 
-impl<S: Stream, F, T, E: Send + 'static> fmt::Debug for MapStream<S, F, T, E> {
+impl<S: Stream, F, T, E: Send + 'static, K: MapKind<E>> fmt::Debug for MapStream<S, F, T, E, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::New(_) => "new",
@@ -203,15 +251,15 @@ impl<S: Stream, F, T, E: Send + 'static> fmt::Debug for MapStream<S, F, T, E> {
 
 /// A [`MapStream`] whose values have the index of their item beside them: from [`MapStream::indexed`].
 #[must_use = "streams do nothing unless polled"]
-pub struct IndexedMapStream<S: Stream, F, T, E: Send + 'static = crate::Error>(MapStream<S, F, T, E>);
+pub struct IndexedMapStream<S: Stream, F, T, E: Send + 'static = crate::Error, K: MapKind<E> = AllThreads>(
+    MapStream<S, F, T, E, K>,
+);
 
-impl<S, F, Fut, T, E> Stream for IndexedMapStream<S, F, T, E>
+impl<S, F, T, E, K> Stream for IndexedMapStream<S, F, T, E, K>
 where
-    S: Stream<Item: Send> + Send + 'static,
-    F: Fn(S::Item) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send + 'static,
-    T: Send + 'static,
+    S: Stream,
     E: Send + 'static,
+    K: MapKind<E>,
 {
     type Item = Result<(usize, T), ErrorGroup<E>>;
 
@@ -220,7 +268,7 @@ where
     }
 }
 
-impl<S: Stream, F, T, E: Send + 'static> fmt::Debug for IndexedMapStream<S, F, T, E> {
+impl<S: Stream, F, T, E: Send + 'static, K: MapKind<E>> fmt::Debug for IndexedMapStream<S, F, T, E, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("IndexedMapStream").field(&self.0).finish()
     }

@@ -7,17 +7,24 @@
 //! * [`items`]: an iterator as a stream.
 //! * [`pool`]: where workers get their items, and who of them is awake.
 //! * [`worker`]: the child that runs items.
-//! * [`ordered`], [`completed`]: the two ways to get the results.
+//! * [`crew`]: where they are run: on all threads, or, as children of a local group, inside the task that awaits them.
+//! * [`ordered`], [`completed`]: the two ways to get the results. [`window`]: those that wait for others before them.
+//! * [`local`]: the form that borrows.
 
 mod completed;
+mod crew;
 mod items;
+mod local;
 mod ordered;
 mod pool;
 mod setup;
+mod window;
 mod worker;
 
 pub use completed::{IndexedMapStream, MapStream};
+pub use crew::{AllThreads, InTask, MapKind};
 pub use items::Items;
+pub use local::{LocalMap, LocalMapStream, map_local, map_local_stream};
 pub use ordered::{Map, map, map_stream};
 
 #[cfg(all(test, taskgroup_loom))]

@@ -10,6 +10,7 @@ use futures_core::Stream;
 use tokio::time::Instant;
 
 use super::completed::MapStream;
+use super::crew::{AllThreads, Crew, MapKind};
 use super::items::Items;
 use super::setup::{Joined, Running, Setup, drop_guarded};
 use super::worker::Results;
@@ -40,8 +41,9 @@ use crate::tree;
 ///   a [`name`](Map::name) that name in place of `map`.
 /// * An item that computes for long or blocks its thread holds up nobody but itself, as long as the runtime has
 ///   another thread.
-/// * Settings come before the first poll; so does [`as_completed`](Map::as_completed), for the results as they come.
-///   Nothing is pulled before that poll.
+/// * Settings come before the first poll; so do [`as_completed`](Map::as_completed) and [`ordered`](Map::ordered), for
+///   the results as a stream. Nothing is pulled before that poll.
+/// * Where items should borrow, or are not `Send`, take [`map_local`](crate::map_local).
 ///
 /// Items are run by tasks of a group that the map opens for itself: what holds for any group holds here. One task runs
 /// many items, so [`current`](crate::current()) tells of the task, not of the item.
@@ -69,7 +71,7 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    Map::new(Setup::new(Items::new(items.into_iter()), limit, f))
+    Map::new(Setup::on_all_threads(Items::new(items.into_iter()), limit, f))
 }
 
 /// [`map`] over the items of a stream.
@@ -96,32 +98,34 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    Map::new(Setup::new(items, limit, f))
+    Map::new(Setup::on_all_threads(items, limit, f))
 }
 
-/// The future of [`map`] and [`map_stream`], which takes settings before its first poll.
+/// The future of [`map`], [`map_stream`], [`map_local`](crate::map_local) and
+/// [`map_local_stream`](crate::map_local_stream), which takes settings before its first poll.
 #[must_use = "futures do nothing unless polled"]
-pub struct Map<S: Stream, F, T, E: Send + 'static = crate::Error> {
-    state: State<S, F, T, E>,
+pub struct Map<S: Stream, F, T, E: Send + 'static = crate::Error, K: MapKind<E> = AllThreads> {
+    state: State<S, F, T, E, K>,
 }
 
-enum State<S: Stream, F, T, E: Send + 'static> {
-    New(Setup<S, F, E>),
-    Running(Running<S, F, T, E>),
+enum State<S: Stream, F, T, E: Send + 'static, K: MapKind<E>> {
+    New(Setup<S, F, T, E, K>),
+    Running(Running<S, F, T, E, K>),
     /// All have ended; a region that is cut is not told.
     Ended(Result<Vec<T>, ErrorGroup<E>>),
     Done,
 }
 
 // Nothing is pinned in it: what has to stay in its place is boxed.
-impl<S: Stream, F, T, E: Send + 'static> Unpin for Map<S, F, T, E> {}
+impl<S: Stream, F, T, E: Send + 'static, K: MapKind<E>> Unpin for Map<S, F, T, E, K> {}
 
-impl<S, F, T, E> Map<S, F, T, E>
+impl<S, F, T, E, K> Map<S, F, T, E, K>
 where
     S: Stream,
     E: Send + 'static,
+    K: MapKind<E>,
 {
-    fn new(setup: Setup<S, F, E>) -> Self {
+    pub(super) fn new(setup: Setup<S, F, T, E, K>) -> Self {
         Self { state: State::New(setup) }
     }
 
@@ -215,9 +219,40 @@ where
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn as_completed(self) -> MapStream<S, F, T, E> {
+    pub fn as_completed(self) -> MapStream<S, F, T, E, K> {
         match self.state {
-            State::New(setup) => MapStream::new(setup),
+            State::New(setup) => MapStream::new(setup, false),
+            _ => begun(),
+        }
+    }
+
+    /// The results in the order of the items, as a stream.
+    ///
+    /// As [`as_completed`](Self::as_completed), but each value waits for those before it: take it to write results out
+    /// one after the other while later items are run. What waits counts as in flight, so one slow item holds up the
+    /// others when `limit` of them are before the consumer. A failure that cancels the rest ends the stream: no value
+    /// behind the failed item is given. Where it does not, the item is passed over.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), taskgroup::ErrorGroup> {
+    /// use std::time::Duration;
+    /// use futures::TryStreamExt;
+    /// let mut naps = taskgroup::map([300, 100, 200], 8, |ms| async move {
+    ///     tokio::time::sleep(Duration::from_millis(ms)).await;
+    ///     anyhow::Ok(ms)
+    /// })
+    /// .ordered();
+    /// let mut woke = Vec::new();
+    /// while let Some(ms) = naps.try_next().await? {
+    ///     woke.push(ms);
+    /// }
+    /// assert_eq!(woke, [300, 100, 200]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn ordered(self) -> MapStream<S, F, T, E, K> {
+        match self.state {
+            State::New(setup) => MapStream::new(setup, true),
             _ => begun(),
         }
     }
@@ -225,7 +260,7 @@ where
     #[track_caller]
     fn set(self, set: impl FnOnce(crate::Builder<E>) -> crate::Builder<E>) -> Self {
         match self.state {
-            State::New(setup) => Self::new(Setup { builder: set(setup.builder), ..setup }),
+            State::New(setup) => Self::new(setup.set(set)),
             _ => begun(),
         }
     }
@@ -236,13 +271,11 @@ fn begun() -> ! {
     panic!("a map takes its settings before its first poll")
 }
 
-impl<S, F, Fut, T, E> Future for Map<S, F, T, E>
+impl<S, F, T, E, K> Future for Map<S, F, T, E, K>
 where
-    S: Stream<Item: Send> + Send + 'static,
-    F: Fn(S::Item) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send + 'static,
-    T: Send + 'static,
+    S: Stream,
     E: Send + 'static,
+    K: MapKind<E>,
 {
     type Output = Result<Vec<T>, ErrorGroup<E>>;
 
@@ -280,10 +313,11 @@ fn has_failures<T, E>(result: &Result<T, ErrorGroup<E>>) -> bool {
     result.as_ref().is_err_and(|errors| !errors.is_cancelled())
 }
 
-impl<S, F, T, E> Running<S, F, T, E>
+impl<S, F, T, E, K> Running<S, F, T, E, K>
 where
     S: Stream,
     E: Send + 'static,
+    K: MapKind<E>,
 {
     /// What comes out when all workers have ended.
     fn into_values(self, joined: Joined<E>) -> Result<Vec<T>, ErrorGroup<E>> {
@@ -296,7 +330,7 @@ where
             Ok(()) if shared.pool.pulled_in_all() == Some(count as u64) => Ok(in_order(parts, count)),
             joined => {
                 drop_guarded(parts);
-                Err(joined.err().unwrap_or_else(|| shared.spawner.cut_error()))
+                Err(joined.err().unwrap_or_else(|| shared.crew.cut_error()))
             }
         };
         this.clear();
@@ -319,7 +353,7 @@ fn in_order<T>(mut parts: Vec<Vec<(usize, T)>>, count: usize) -> Vec<T> {
     places.into_iter().map(|value| value.expect("every item has given one")).collect()
 }
 
-impl<S: Stream, F, T, E: Send + 'static> fmt::Debug for Map<S, F, T, E> {
+impl<S: Stream, F, T, E: Send + 'static, K: MapKind<E>> fmt::Debug for Map<S, F, T, E, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::New(_) => "new",

@@ -20,24 +20,30 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tokio::task::coop;
 
+use super::crew::Crew;
 use super::pool::{Look, Pool, Pulled, Seat, Summons};
-use crate::group::Spawner;
+use super::setup::Plan;
+use crate::error::ErrorGroup;
 use crate::sync::{Arc, Mutex, lock};
-use crate::task::{Panic, Problem, catch};
+use crate::task::{Panic, catch};
 use crate::trace::Span;
 use crate::tree;
 
 /// What the workers of a map share.
-pub(super) struct Shared<S: Stream, F, T, E: Send + 'static> {
+pub(super) struct Shared<S: Stream, F, T, E: Send + 'static, G> {
     pub(super) pool: Pool<Pin<Box<S>>, S::Item>,
     pub(super) results: Results<T>,
-    pub(super) spawner: Spawner<E>,
+    pub(super) crew: G,
     make: F,
+    /// Spawns a worker with this seat.
+    spawn: fn(&Arc<Self>, usize),
     /// Of the group.
     span: OnceLock<Span>,
     /// How many to begin with.
     workers: usize,
-    location: &'static Location<'static>,
+    pub(super) location: &'static Location<'static>,
+    /// What came of the group.
+    exit: Mutex<Option<Result<(), ErrorGroup<E>>>>,
 }
 
 /// Where results go, with the index of their item.
@@ -49,38 +55,47 @@ pub(super) enum Results<T> {
 }
 
 pub(super) struct Outbox<T> {
-    pub(super) ready: VecDeque<(usize, T)>,
+    /// Without a value: the item has none, and is not waited for. Only where they are ordered.
+    pub(super) ready: VecDeque<(usize, Option<T>)>,
     pub(super) waker: Option<Waker>,
+    /// The consumer takes them in the order of the items.
+    pub(super) ordered: bool,
 }
 
-impl<S, F, Fut, T, E> Shared<S, F, T, E>
+impl<S, F, T, E, G> Shared<S, F, T, E, G>
 where
-    S: Stream<Item: Send> + Send + 'static,
-    F: Fn(S::Item) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send + 'static,
-    T: Send + 'static,
+    S: Stream,
     E: Send + 'static,
+    G: Crew<E>,
 {
     pub(super) fn new(
-        source: Pin<Box<S>>,
-        limit: usize,
-        make: F,
+        plan: Plan<S, F>,
+        threads: usize,
         results: Results<T>,
-        spawner: Spawner<E>,
-        location: &'static Location<'static>,
+        crew: G,
+        spawn: fn(&Arc<Self>, usize),
     ) -> Arc<Self> {
-        let threads = spawner.threads();
+        let Plan { source, limit, make, location } = plan;
         // A hint that is wrong costs workers that come later, no items.
         let items_max = source.size_hint().1.unwrap_or(usize::MAX).max(1);
         let workers = threads.min(limit).min(items_max);
         let pool = Pool::new(source, limit, threads, workers);
-        Arc::new(Self { pool, results, make, spawner, span: OnceLock::new(), workers, location })
+        let (span, exit) = (OnceLock::new(), Mutex::new(None));
+        Arc::new(Self { pool, results, crew, make, spawn, span, workers, location, exit })
     }
 
     /// Spawns the first workers. To be called in the body of the group, whose span is that of all workers.
     pub(super) fn begin(self: &Arc<Self>) {
         self.span.get_or_init(Span::current);
         (0..self.workers).for_each(|id| self.spawn(id));
+    }
+
+    pub(super) fn set_exit(&self, exit: Result<(), ErrorGroup<E>>) {
+        *lock(&self.exit) = Some(exit);
+    }
+
+    pub(super) fn take_exit(&self) -> Result<(), ErrorGroup<E>> {
+        lock(&self.exit).take().expect("the group has ended")
     }
 
     /// Brings who was summoned. True: there was somebody.
@@ -100,20 +115,12 @@ where
 
     fn spawn(self: &Arc<Self>, id: usize) {
         let _inside = self.span.get().map(Span::enter);
-        let post = Post {
-            shared: Arc::clone(self),
-            seat: Seat::new(id),
-            taken: None,
-            index: 0,
-            results: Vec::new(),
-            pace: Pace::default(),
-        };
-        self.spawner.spawn_at(Worker { item: None, post }, self.location);
+        (self.spawn)(self, id);
     }
 }
 
 pin_project! {
-    struct Worker<S, F, Fut, T, E>
+    pub(super) struct Worker<S, F, Fut, T, E, G>
     where
         S: Stream,
         E: Send,
@@ -121,13 +128,13 @@ pin_project! {
     {
         #[pin]
         item: Option<Fut>,
-        post: Post<S, F, T, E>,
+        post: Post<S, F, T, E, G>,
     }
 }
 
 /// What a worker has beside the future of its item.
-struct Post<S: Stream, F, T, E: Send + 'static> {
-    shared: Arc<Shared<S, F, T, E>>,
+struct Post<S: Stream, F, T, E: Send + 'static, G> {
+    shared: Arc<Shared<S, F, T, E, G>>,
     seat: Seat<S::Item>,
     /// An item that was found, and is not started yet.
     taken: Option<S::Item>,
@@ -135,6 +142,20 @@ struct Post<S: Stream, F, T, E: Send + 'static> {
     index: u64,
     results: Vec<(usize, T)>,
     pace: Pace,
+}
+
+impl<S: Stream, F, Fut, T, E: Send + 'static, G> Worker<S, F, Fut, T, E, G> {
+    pub(super) fn new(shared: &Arc<Shared<S, F, T, E, G>>, id: usize) -> Self {
+        let post = Post {
+            shared: Arc::clone(shared),
+            seat: Seat::new(id),
+            taken: None,
+            index: 0,
+            results: Vec::new(),
+            pace: Pace::default(),
+        };
+        Self { item: None, post }
+    }
 }
 
 /// What a look for an item came to.
@@ -146,13 +167,13 @@ enum Found<I> {
     End,
 }
 
-impl<S, F, Fut, T, E> Future for Worker<S, F, Fut, T, E>
+impl<S, F, Fut, T, E, G> Future for Worker<S, F, Fut, T, E, G>
 where
-    S: Stream<Item: Send> + Send + 'static,
-    F: Fn(S::Item) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send + 'static,
-    T: Send + 'static,
+    S: Stream,
+    F: Fn(S::Item) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
     E: Send + 'static,
+    G: Crew<E>,
 {
     type Output = Result<(), E>;
 
@@ -163,11 +184,13 @@ where
             match catch(|| run(this.item.as_mut(), this.post, cx)) {
                 Ok(polled) => return polled.map(Ok),
                 Err(panic) => {
-                    this.post.failed(Problem::Panic(panic));
+                    this.post.panicked(panic);
                     if let Err(panic) = catch(|| this.item.set(None)) {
-                        this.post.failed(Problem::Panic(panic));
+                        this.post.panicked(panic);
                     }
-                    this.post.shared.pool.finish(&mut this.post.seat);
+                    if this.post.settle_failed() {
+                        return this.post.yield_now(cx).map(Ok);
+                    }
                 }
             }
         }
@@ -175,17 +198,17 @@ where
 }
 
 /// Runs one item after the other, until there is a reason to return: a wait, others that are to run, or the end.
-fn run<S, F, Fut, T, E>(
+fn run<S, F, Fut, T, E, G>(
     mut item: Pin<&mut Option<Fut>>,
-    post: &mut Post<S, F, T, E>,
+    post: &mut Post<S, F, T, E, G>,
     cx: &mut Context<'_>,
 ) -> Poll<()>
 where
-    S: Stream<Item: Send> + Send + 'static,
-    F: Fn(S::Item) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send + 'static,
-    T: Send + 'static,
+    S: Stream,
+    F: Fn(S::Item) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
     E: Send + 'static,
+    G: Crew<E>,
 {
     loop {
         if let Some(future) = item.as_mut().as_pin_mut() {
@@ -195,21 +218,21 @@ where
             };
             item.set(None);
             if post.settle(result) {
-                return yield_now(cx);
+                return post.yield_now(cx);
             }
         }
-        if post.shared.spawner.is_cancelled() {
+        if post.shared.crew.is_cancelled() {
             return Poll::Pending;
         }
         let found = match post.next() {
             Some(found) => found,
             // Here it has nothing before it that would have to wait.
-            None if post.pace.is_long() => return yield_now(cx),
+            None if post.pace.is_long(&post.shared.crew) => return post.yield_now(cx),
             None => match post.find(cx) {
                 Found::Item(found) => found,
                 Found::Later(found) => {
                     post.taken = Some(found);
-                    return yield_now(cx);
+                    return post.yield_now(cx);
                 }
                 Found::Nothing => return Poll::Pending,
                 Found::End => {
@@ -222,20 +245,18 @@ where
     }
 }
 
-/// Back to the runtime, to be polled again when others have been.
-fn yield_now(cx: &mut Context<'_>) -> Poll<()> {
-    cx.waker().wake_by_ref();
-    Poll::Pending
-}
-
-impl<S, F, Fut, T, E> Post<S, F, T, E>
+impl<S, F, T, E, G> Post<S, F, T, E, G>
 where
-    S: Stream<Item: Send> + Send + 'static,
-    F: Fn(S::Item) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send + 'static,
-    T: Send + 'static,
+    S: Stream,
     E: Send + 'static,
+    G: Crew<E>,
 {
+    /// Back to the runtime, to be polled again when others have been.
+    fn yield_now(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.crew.yield_now(cx);
+        Poll::Pending
+    }
+
     /// The item is not ready.
     fn waits(&mut self, cx: &mut Context<'_>) {
         if !coop::has_budget_remaining() {
@@ -249,34 +270,50 @@ where
 
     /// The item has ended, and its future has been dropped. True: somebody was woken.
     fn settle(&mut self, result: Result<T, E>) -> bool {
-        let index = self.index as usize;
-        let value = match result {
-            Ok(value) => value,
+        match result {
             Err(error) => {
-                self.failed(Problem::Error(error));
-                self.shared.pool.finish(&mut self.seat);
-                return false;
+                self.shared.crew.report_error(self.item(), error);
+                self.settle_failed()
             }
-        };
-        match &self.shared.results {
-            Results::AtTheEnd(_) => {
-                self.results.push((index, value));
+            Ok(value) if matches!(self.shared.results, Results::AtTheEnd(_)) => {
+                self.results.push((self.index as usize, value));
                 self.shared.pool.finish(&mut self.seat);
                 false
             }
-            // Finished when the consumer has taken it.
-            Results::AsCompleted(outbox) => {
-                let mut outbox = lock(outbox);
-                outbox.ready.push_back((index, value));
-                let consumer = outbox.waker.take();
-                drop(outbox);
-                consumer.map(tree::wake).is_some()
-            }
+            Ok(value) => self.bring_out(Some(value)),
         }
     }
 
-    fn failed(&self, problem: Problem<E>) {
-        self.shared.spawner.report_part(format!("item {}", self.index), problem);
+    /// The item has failed, its future has been dropped, and the group knows. True: somebody was woken.
+    fn settle_failed(&mut self) -> bool {
+        // Where a failure ends the map, nothing that comes after it is given.
+        let is_passed_over = match &self.shared.results {
+            Results::AtTheEnd(_) => false,
+            Results::AsCompleted(outbox) => lock(outbox).ordered && !self.shared.crew.is_cancelled(),
+        };
+        if is_passed_over {
+            return self.bring_out(None);
+        }
+        self.shared.pool.finish(&mut self.seat);
+        false
+    }
+
+    /// To the consumer; finished when he has taken it. True: he was woken.
+    fn bring_out(&self, value: Option<T>) -> bool {
+        let Results::AsCompleted(outbox) = &self.shared.results else { unreachable!("asked before") };
+        let mut outbox = lock(outbox);
+        outbox.ready.push_back((self.index as usize, value));
+        let consumer = outbox.waker.take();
+        drop(outbox);
+        consumer.map(tree::wake).is_some()
+    }
+
+    fn panicked(&self, panic: Panic) {
+        self.shared.crew.report_panic(self.item(), panic);
+    }
+
+    fn item(&self) -> String {
+        format!("item {}", self.index)
     }
 
     /// The next item of those before this worker.
@@ -295,7 +332,7 @@ where
         let run = self.pace.run(self.shared.pool.run_max());
         let (mut look, mut summons) = self.shared.pool.look(&mut self.seat, cx.waker(), run);
         loop {
-            let woke = self.shared.bring(summons);
+            let woke = self.shared.bring(summons) && !G::IN_TASK;
             match look {
                 Look::Item(index, item) => {
                     self.index = index;
@@ -341,7 +378,7 @@ where
     }
 
     fn source_panicked(&self, panic: Panic) {
-        self.shared.spawner.report_part("items".to_owned(), Problem::Panic(panic));
+        self.shared.crew.report_panic("items".to_owned(), panic);
     }
 
     fn end(&mut self) {
@@ -377,14 +414,14 @@ impl Pace {
     }
 
     /// Whether others on this thread have waited long enough. Asked between two runs.
-    fn is_long(&mut self) -> bool {
+    fn is_long<E: Send + 'static>(&mut self, crew: &impl Crew<E>) -> bool {
         let now = Instant::now();
         match self.asked.replace(now).map(|asked| now - asked) {
             Some(took) if took < Self::RUN_SHORT => self.run *= 2,
             Some(took) if took > Self::RUN_LONG => self.run /= 2,
             _ => {}
         }
-        now - *self.began.get_or_insert(now) > Self::POLL_LONG
+        now - crew.poll_began(&mut self.began, now) > Self::POLL_LONG
     }
 
     fn run(&mut self, run_max: usize) -> usize {
