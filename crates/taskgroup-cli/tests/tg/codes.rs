@@ -53,7 +53,7 @@ fn usage_errors_are_125_and_help_is_0() {
     for help in
         [["--help"].as_slice(), &["-h"], &["help"], &["run", "--help"], &["each", "-h"], &["help", "run"]]
     {
-        let ended = folder.tg(help).run().code(0).is_silent();
+        let ended = folder.tg(help).run().code(0).silent();
         assert!(ended.out.contains("Usage: tg"), "{help:?}: {}", ended.out);
     }
     assert!(folder.tg(["--version"]).run().code(0).out.starts_with("tg "));
@@ -63,10 +63,10 @@ fn usage_errors_are_125_and_help_is_0() {
 fn completions_and_the_man_page() {
     let folder = Folder::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let ended = folder.tg(["completions", shell]).run().code(0).is_silent();
+        let ended = folder.tg(["completions", shell]).run().code(0).silent();
         assert!(ended.out.contains("timeout-each"), "{shell}");
     }
-    let page = folder.tg(["man"]).run().code(0).is_silent().out;
+    let page = folder.tg(["man"]).run().code(0).silent().out;
     assert!(page.contains(".TH tg 1") && page.contains("timeout\\-each"), "{page}");
     folder.tg(["completions", "nosuch"]).run().code(125);
 }

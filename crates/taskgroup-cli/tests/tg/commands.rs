@@ -8,13 +8,13 @@ fn commands_from_arguments_a_file_and_standard_input() {
     let lines = "echo one\n\n# not this\n  # nor this\necho two\r\necho 'three  # and more'";
     folder.write("list", lines);
     let expected = ["one", "three  # and more", "two"];
-    let ended = folder.tg(["run", "-f", "list"]).run().code(0).is_silent();
+    let ended = folder.tg(["run", "-f", "list"]).run().code(0).silent();
     assert_eq!(ended.lines(), expected);
     for line in [["run", "-"].as_slice(), &["run", "-f", "-"], &["run", "-f", "/dev/stdin"]] {
-        let ended = folder.tg(line).with_stdin(lines).code(0).is_silent();
+        let ended = folder.tg(line).with_stdin(lines).code(0).silent();
         assert_eq!(ended.lines(), expected, "{line:?}");
     }
-    let ended = folder.tg(["run", "echo one", "echo two"]).run().code(0).is_silent();
+    let ended = folder.tg(["run", "echo one", "echo two"]).run().code(0).silent();
     assert_eq!(ended.lines(), ["one", "two"]);
 }
 
@@ -117,7 +117,7 @@ fn needs_come_first() {
     both.sort_unstable();
     assert_eq!((both, folder.read("order").as_str()), (["b".into(), "c".into()], "a\n"));
     go.opens(2);
-    program.end().code(0).is_silent();
+    program.end().code(0).silent();
     let order = folder.read("order");
     let order: Vec<&str> = order.lines().collect();
     assert_eq!((order[0], order[3], order.len()), ("a", "last", 4));
@@ -165,7 +165,7 @@ fn a_dry_run_starts_nothing() {
         "jobs.toml",
         "[job.b]\nrun='touch b'\nneeds=['a']\n[job.a]\nrun=['touch', 'a b']\ntimeout='10s'\n",
     );
-    let ended = folder.tg(["run", "-f", "jobs.toml", "--dry-run", "--log", "log"]).run().code(0).is_silent();
+    let ended = folder.tg(["run", "-f", "jobs.toml", "--dry-run", "--log", "log"]).run().code(0).silent();
     ended.prints("# a (timeout 10s)\ntouch 'a b'\n# b (needs a)\ntouch b\n");
     assert!(!folder.has("a b") && !folder.has("b") && !folder.has("log"));
     folder.tg(["each", "--dry-run", "touch {}", "--", "x y"]).run().code(0).prints("touch 'x y'\n");
@@ -196,6 +196,6 @@ fn a_million_inputs_take_no_more_memory_than_ten() {
         peak = peak.max(now.unwrap_or(0));
         now.is_none()
     });
-    program.end().code(0).is_silent();
+    program.end().code(0).silent();
     assert!(peak < 32 * 1024, "{peak} KiB");
 }

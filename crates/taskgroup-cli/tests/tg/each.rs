@@ -11,7 +11,7 @@ fn inputs_are_quoted_wherever_they_stand() {
     let odd =
         ["a b", "it's", "$(touch made)", "-n", "*", "\\", "new\nline", "", "`touch made`", "; touch made"];
     for template in ["printf '[%s]' {}", "printf '[%s]'", "printf \"[%s]\" \"{}\"", "printf '[%s]' '{}'"] {
-        let ended = folder.tg(["each", "-j1", template, "--"].iter().chain(&odd)).run().code(0).is_silent();
+        let ended = folder.tg(["each", "-j1", template, "--"].iter().chain(&odd)).run().code(0).silent();
         let expected: String = odd.iter().map(|input| format!("[{input}]")).collect();
         assert_eq!(ended.out, expected, "{template}");
     }

@@ -8,7 +8,8 @@ fn the_first_failure_ends_the_others() {
     let (mut here, mut go) = (folder.gate("here"), folder.gate("go"));
     let sleeper = "echo $$ >> pids; echo > here; sleep 1000";
     let program = folder.tg(["run", sleeper, "read x < go; exit 9", sleeper]).start();
-    (here.hears(), here.hears());
+    here.hears();
+    here.hears();
     go.opens(1);
     let ended = program.end().code(9);
     let ended = ended.says("(#2) failed first: exit code 9").says("1 job failed, 2 cancelled");
@@ -38,7 +39,8 @@ fn the_first_success_ends_the_others() {
     let (mut here, mut go) = (folder.gate("here"), folder.gate("go"));
     let jobs = ["echo $$ > pids; echo > here; sleep 1000", "echo > here; exit 3", "read x < go; echo won"];
     let program = folder.tg(["run", "--first-success"].iter().chain(&jobs)).start();
-    (here.hears(), here.hears());
+    here.hears();
+    here.hears();
     go.opens(1);
     program.end().code(0).prints("won\n");
     all_gone(&pids(&folder, "pids"));

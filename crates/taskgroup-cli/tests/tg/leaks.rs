@@ -30,7 +30,7 @@ fn leaks_may_be_failures() {
 #[test]
 fn leaks_may_be_ignored_and_are_ended_all_the_same() {
     let folder = Folder::new();
-    folder.tg(["run", "--leaks", "ignore", LEAKY]).run().code(0).is_silent();
+    folder.tg(["run", "--leaks", "ignore", LEAKY]).run().code(0).silent();
     all_gone(&pids(&folder, "pids"));
 }
 
@@ -43,7 +43,8 @@ fn leaks_are_in_the_json_lines() {
     let leaks = finished["leaks"].as_array().unwrap();
     let mut told: Vec<u64> = leaks.iter().map(|leak| leak["pid"].as_u64().unwrap()).collect();
     let mut made: Vec<u64> = pids(&folder, "pids").into_iter().map(Into::into).collect();
-    (told.sort_unstable(), made.sort_unstable());
+    told.sort_unstable();
+    made.sort_unstable();
     assert_eq!(told, made);
     assert_eq!(events.last().unwrap()["counts"]["leaks"], 2);
 }

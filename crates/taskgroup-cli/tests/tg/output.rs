@@ -20,7 +20,7 @@ fn fifty_times_ten_megabytes_in_one_piece_each() {
         peak = peak.max(now.unwrap_or(0));
         now.is_none()
     });
-    let ended = program.end().code(0).is_silent();
+    let ended = program.end().code(0).silent();
     let mut seen = std::collections::BTreeSet::new();
     let line_len = ended.bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     assert_eq!(line_len, 60);
@@ -42,13 +42,13 @@ fn bytes_survive() {
     let folder = Folder::new();
     let all: Vec<u8> = (0..=255).collect();
     for mode in ["group", "raw"] {
-        let ended = folder.tg(["run", "--output", mode, BINARY]).run().code(0).is_silent();
+        let ended = folder.tg(["run", "--output", mode, BINARY]).run().code(0).silent();
         assert_eq!(ended.bytes, all, "{mode}");
-        let ended = folder.tg(["run", "--output", mode, "-j1", BINARY, BINARY]).run().code(0).is_silent();
+        let ended = folder.tg(["run", "--output", mode, "-j1", BINARY, BINARY]).run().code(0).silent();
         assert_eq!(ended.bytes, [&all[..], &all[..]].concat(), "{mode}");
     }
     folder.write("jobs.toml", format!("[job.a]\nrun='''{BINARY}'''\n"));
-    let ended = folder.tg(["run", "--output", "prefix", "-f", "jobs.toml"]).run().code(0).is_silent();
+    let ended = folder.tg(["run", "--output", "prefix", "-f", "jobs.toml"]).run().code(0).silent();
     let mut expected = b"a | ".to_vec();
     expected.extend(0..=b'\n');
     expected.extend(b"a | ");
@@ -68,7 +68,7 @@ fn lines_of_a_megabyte_survive() {
     for mode in ["group", "raw", "prefix"] {
         let jobs = if mode == "raw" { "1" } else { "2" };
         let ended =
-            folder.tg(["run", "--output", mode, "-j", jobs, "-f", "jobs.toml"]).run().code(0).is_silent();
+            folder.tg(["run", "--output", mode, "-j", jobs, "-f", "jobs.toml"]).run().code(0).silent();
         let prefix = |job: &str| if mode == "prefix" { format!("{job} | ") } else { String::new() };
         let line = |job: &str| format!("{}{}", prefix(job), job.repeat(1_000_000));
         let mut expected =
@@ -94,7 +94,7 @@ fn streams_stay_apart() {
 #[test]
 fn no_output_but_the_end_of_a_failure_s() {
     let folder = Folder::new();
-    folder.tg(["run", "--output", "none", "echo a; echo b >&2"]).run().code(0).prints("").is_silent();
+    folder.tg(["run", "--output", "none", "echo a; echo b >&2"]).run().code(0).prints("").silent();
     let ended = folder.tg(["run", "--output", "none", "seq 100; exit 3"]).run().code(3).prints("");
     let ended = ended.says("the end of its output (10 of 100 lines)").says("      91\n").says("      100\n");
     assert!(!ended.err.contains("      90\n"), "{}", ended.err);

@@ -60,7 +60,7 @@ fn a_full_disk_is_trouble() {
 fn pipes_in_jobs_break_as_usual() {
     let folder = Folder::new();
     let ended = folder.tg(["run", "yes | head -n 1"]).run().code(0);
-    ended.prints("y\n").is_silent();
+    ended.prints("y\n").silent();
 }
 
 /// Nobody reads what it prints, and it is to end all the same.

@@ -180,7 +180,7 @@ impl Ended {
 
     /// Asserts that nothing is on standard error.
     #[track_caller]
-    pub(crate) fn is_silent(self) -> Self {
+    pub(crate) fn silent(self) -> Self {
         assert_eq!(self.err, "");
         self
     }

@@ -13,7 +13,8 @@ fn signals_end_the_run_with_128_and_their_number() {
         let folder = Folder::new();
         let mut here = folder.gate("here");
         let program = folder.tg(["run", STAYS, STAYS]).start();
-        (here.hears(), here.hears());
+        here.hears();
+        here.hears();
         program.signal(signal);
         let ended = program.end().code(128 + number);
         let ended = ended.says(&format!("SIG{signal}: 2 cancelled"));
@@ -28,7 +29,8 @@ fn never_zero_after_a_signal() {
         let folder = Folder::new();
         let mut here = folder.gate("here");
         let program = folder.tg(["run", policy, POLITE, POLITE]).start();
-        (here.hears(), here.hears());
+        here.hears();
+        here.hears();
         program.signal("TERM");
         program.end().code(143);
         all_gone(&pids(&folder, "pids"));
@@ -118,7 +120,8 @@ fn jobs_stop_and_go_on_with_tg() {
     let (mut here, mut go) = (folder.gate("here"), folder.gate("go"));
     let line = "echo $$ >> pids; sh -c 'echo $$ >> pids; echo > here; read x < go'; echo done";
     let program = folder.tg(["run", "-v", line, line]).start();
-    (here.hears(), here.hears());
+    here.hears();
+    here.hears();
     let jobs = pids(&folder, "pids");
     assert_eq!(jobs.len(), 4);
     for _ in 0..3 {

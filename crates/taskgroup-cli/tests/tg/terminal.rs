@@ -15,7 +15,8 @@ fn the_live_region_comes_and_goes() {
     let pty = Pty::new();
     let before = pty.modes();
     let program = pty.start(folder.tg(["run", "-f", "jobs.toml"]));
-    (here.hears(), here.hears());
+    here.hears();
+    here.hears();
     until("the region", || {
         let seen = pty.picture();
         seen.contains("build") && seen.contains("compiling") && seen.contains("0/2  2 running")
@@ -60,7 +61,8 @@ fn ctrl_c_ends_the_run() {
     let before = pty.modes();
     let line = "echo $$ >> pids; echo > here; sleep 1000";
     let program = pty.start(folder.tg(["run", line, line]));
-    (here.hears(), here.hears());
+    here.hears();
+    here.hears();
     pty.types("\x03");
     program.end().code(130);
     pty.screen.wait_for("SIGINT: 2 cancelled");
@@ -76,7 +78,8 @@ fn ctrl_z_stops_the_run_and_leaves_a_clean_terminal() {
     let before = pty.modes();
     let line = "echo $$ >> pids; echo > here; read x < go";
     let program = pty.start(folder.tg(["run", line, line]));
-    (here.hears(), here.hears());
+    here.hears();
+    here.hears();
     until("the region", || pty.picture().contains("0/2  2 running"));
     pty.types("\x1a");
     program.is_stopped(true);
@@ -165,7 +168,8 @@ fn who_owns_the_terminal_may_stop_the_run_there() {
     );
     let pty = Pty::new();
     let program = pty.start(folder.tg(["run", "--first-success", "-f", "jobs.toml"]));
-    (here.hears(), here.hears());
+    here.hears();
+    here.hears();
     let ask = pids(&folder, "pids")[0];
     pty.types("\x1a");
     program.is_stopped(true);
