@@ -1,8 +1,8 @@
 //! The keepers of this program.
 //!
 //! To fork a keeper costs more the larger the program is. So one that has nobody left to keep waits for the next command, as long
-//! as some command runs; when none does, all of them end. After [`hold`], they wait for ever, which is until
-//! the program ends.
+//! as some command runs; when none does, all of them end. After [`hold`], they wait until the program ends,
+//! which waits for them.
 //!
 //! # Invariants
 //!
@@ -80,9 +80,25 @@ impl Drop for User {
     }
 }
 
-/// Lets keepers wait until the program ends.
+/// Lets keepers wait until the program ends. It waits for them then, so that none is left to whoever inherits orphans.
 pub(super) fn hold() {
-    pool().is_held = true;
+    let was_held = std::mem::replace(&mut pool().is_held, true);
+    if !was_held {
+        // SAFETY: the function is there as long as the program, and does not unwind. Where it is not taken, keepers end a moment
+        // after the program.
+        unsafe { libc::atexit(end_idle) };
+    }
+}
+
+/// Ends those that are idle when the program ends.
+extern "C" fn end_idle() {
+    // Not for a lock that the thread which ends the program may itself have.
+    let Ok(mut pool) = POOL.try_lock() else { return };
+    let over = std::mem::take(&mut pool.idle);
+    drop(pool);
+    // All of them notice at once, and are waited for afterwards.
+    let pids: Vec<i32> = over.into_iter().map(|keeper| keeper.pid).collect();
+    pids.into_iter().for_each(|pid| _ = reap(pid));
 }
 
 /// Ends an idle keeper: it notices that its stream has ended.
