@@ -21,7 +21,7 @@ pub(crate) enum Runner {
 }
 
 /// The limit of a job's time, in seconds. All its processes have announced themselves long before.
-pub(crate) const TIME: u64 = 3;
+pub(crate) const TIME: u64 = 5;
 
 impl Runner {
     pub(crate) const ALL: [Self; 4] = [Self::Tg, Self::Parallel, Self::Xargs, Self::Concurrently];
@@ -100,18 +100,26 @@ fn under_timeout(lines: &[OsString], limit: Option<u64>) -> Vec<OsString> {
         .collect()
 }
 
-/// The words as one line for the shell.
+/// The words as one line for the shell. Those that need no quotes have none: `concurrently` takes off one at the beginning of a
+/// line with one at its end.
 fn line<W: AsRef<OsStr>>(words: &[W]) -> OsString {
-    let quoted = words.iter().map(|word| {
-        let mut quoted = vec![b'\''];
-        for byte in word.as_ref().as_bytes() {
-            match byte {
-                b'\'' => quoted.extend(br"'\''"),
-                byte => quoted.push(*byte),
-            }
+    let quoted: Vec<OsString> = words.iter().map(|word| quote(word.as_ref())).collect();
+    quoted.join(OsStr::new(" "))
+}
+
+fn quote(word: &OsStr) -> OsString {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./,=:".contains(byte);
+    let bytes = word.as_bytes();
+    if !bytes.is_empty() && bytes.iter().all(is_plain) {
+        return word.to_owned();
+    }
+    let mut quoted = vec![b'\''];
+    for byte in bytes {
+        match byte {
+            b'\'' => quoted.extend(br"'\''"),
+            byte => quoted.push(*byte),
         }
-        quoted.push(b'\'');
-        OsString::from_vec(quoted)
-    });
-    quoted.collect::<Vec<_>>().join(OsStr::new(" "))
+    }
+    quoted.push(b'\'');
+    OsString::from_vec(quoted)
 }
