@@ -55,6 +55,8 @@ pub(crate) struct Contained {
     /// The leader.
     pid: u32,
     mark: String,
+    /// Its keeper was killed, and what that has left behind may be alive.
+    has_orphans: bool,
     notice: [u8; NOTICE],
     filled: usize,
 }
@@ -88,13 +90,14 @@ impl Contained {
                     this.give_back();
                     return Err(Refused { error: io::Error::from_raw_os_error(errno), directory });
                 }
-                // One that has waited may have been killed meanwhile.
+                // It was killed; but it may have started the command before it could say so.
                 _ if is_new => {
-                    this.forget();
+                    this.lost().await;
                     return Err(Refused::keeper(io::Error::other("its keeper was killed at once")));
                 }
+                // One that has waited may have been killed meanwhile.
                 _ => {
-                    this.forget();
+                    this.lost().await;
                     user = User::new();
                 }
             }
@@ -104,9 +107,16 @@ impl Contained {
     fn with(keeper: Idle, user: User, mark: String) -> Result<Self, Refused> {
         let Idle { pid: keeper, stream } = keeper;
         match UnixStream::from_std(stream) {
-            Ok(stream) => {
-                Ok(Self { keeper, stream: Some(stream), user, pid: 0, mark, notice: [0; NOTICE], filled: 0 })
-            }
+            Ok(stream) => Ok(Self {
+                keeper,
+                stream: Some(stream),
+                user,
+                pid: 0,
+                mark,
+                has_orphans: false,
+                notice: [0; NOTICE],
+                filled: 0,
+            }),
             Err(error) => {
                 pool::reap(keeper);
                 Err(Refused::keeper(error))
@@ -204,9 +214,11 @@ impl Contained {
 
     /// The keeper was killed: ends what it has left behind.
     async fn lost(&mut self) -> Tally {
+        self.has_orphans = true;
         self.forget();
         let mark = self.mark.clone();
         let killed = tokio::task::spawn_blocking(move || orphans::end(&mark)).await.unwrap_or(0);
+        self.has_orphans = false;
         Tally { is_lost: true, killed: u32::try_from(killed).unwrap_or(u32::MAX), ..Tally::default() }
     }
 }
@@ -214,6 +226,10 @@ impl Contained {
 impl Drop for Contained {
     /// Kills everything and waits for it (R2).
     fn drop(&mut self) {
+        if self.has_orphans {
+            orphans::end(&self.mark);
+            return;
+        }
         self.kill();
         let limit = sys::now().saturating_add(millis(DROP_LIMIT));
         while self.stream.is_some() {

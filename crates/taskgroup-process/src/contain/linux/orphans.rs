@@ -4,8 +4,10 @@
 //! program, if [`install`] has made it one. Then all its children that are no keepers are such orphans. Otherwise they are
 //! known by the mark in their environment, as far as they have kept it.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{pool, proc, sys};
@@ -23,37 +25,39 @@ pub(super) fn install() -> bool {
     is_subreaper
 }
 
+/// One at a time: what one looks for, another must not reap unseen.
+static ENDING: Mutex<()> = Mutex::new(());
+
 /// Kills what is left of the command with this mark, until nothing is; says how many were found. Blocks.
 pub(super) fn end(mark: &str) -> usize {
-    let mut ended = std::collections::BTreeSet::new();
+    let _alone = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut killed = BTreeSet::new();
     let mut pause = Duration::from_millis(1);
-    loop {
-        let found = round(mark);
-        if found.is_empty() {
-            return ended.len();
-        }
-        ended.extend(found);
+    while round(mark, &mut killed) {
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }
+    killed.len()
 }
 
-/// Kills those that are found, and reaps those that are this program's children.
-fn round(mark: &str) -> Vec<i32> {
+/// Kills those that are found, and reaps those that are this program's children; says whether there were any.
+///
+/// Dead ones count: what they leave comes to this program when they die, which may be after its place in this round.
+fn round(mark: &str, killed: &mut BTreeSet<i32>) -> bool {
     let own = sys::getpid();
     let installed = INSTALLED.load(Ordering::Relaxed);
-    let mut found = Vec::new();
+    let mut any = false;
     proc::for_each_process(&mut |pid| {
         let Some(stat) = proc::stat(pid) else { return };
         let adopted = installed && stat.parent == own && !pool::is_keeper(pid);
-        if !adopted && (stat.is_zombie || !has_mark(pid, mark)) {
-            return;
-        }
-        if kill(pid, stat.started) && !(adopted && sys::reap(pid).is_some()) {
-            found.push(pid);
+        if adopted && sys::reap(pid).is_some() {
+            any = true;
+        } else if (adopted || !stat.is_zombie && has_mark(pid, mark)) && kill(pid, stat.started) {
+            any = true;
+            killed.insert(pid);
         }
     });
-    found
+    any
 }
 
 fn has_mark(pid: i32, mark: &str) -> bool {
