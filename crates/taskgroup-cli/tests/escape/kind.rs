@@ -17,7 +17,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{PidfdFlags, getppid, pidfd_open, setsid};
+use rustix::process::{PidfdFlags, Signal, getppid, kill_process, pidfd_open, setsid};
 
 /// The first argument of this program when it is one of these processes.
 pub(crate) const ROLE: &str = "--descendant";
@@ -82,6 +82,11 @@ pub(crate) fn leader(folder: &Path) -> [PathBuf; 4] {
     [this(), ROLE.into(), "leader".into(), folder.into()]
 }
 
+/// The words of the command that starts everybody, and kills its parent at once.
+pub(crate) fn early(folder: &Path) -> [PathBuf; 4] {
+    [this(), ROLE.into(), "early".into(), folder.into()]
+}
+
 /// The words of the command that fails when it is told to.
 pub(crate) fn sibling(folder: &Path) -> [PathBuf; 4] {
     [this(), ROLE.into(), "sibling".into(), folder.into()]
@@ -96,7 +101,17 @@ pub(crate) fn live(words: &[&str]) -> ExitCode {
     let [role, folder, rest @ ..] = words else { panic!("a role and a folder, not {words:?}") };
     let folder = Path::new(folder);
     match (*role, rest) {
-        ("leader", []) => lead(folder),
+        ("leader", []) => {
+            start_all(folder);
+            lead(folder)
+        }
+        ("early", []) => {
+            start_all(folder);
+            let keeper = getppid().expect("somebody has started it");
+            kill_process(keeper, Signal::KILL).expect("a parent can be killed");
+            std::thread::park_timeout(LIFE);
+            ExitCode::SUCCESS
+        }
         ("sibling", []) => {
             wait_for_word(&folder.join(SIBLING_FAILS));
             ExitCode::from(FAILURE)
@@ -111,7 +126,7 @@ pub(crate) fn live(words: &[&str]) -> ExitCode {
     }
 }
 
-fn lead(folder: &Path) -> ExitCode {
+fn start_all(folder: &Path) {
     for kind in Kind::ALL {
         let mut command = if kind.is_daemon() { middle(kind, folder) } else { descendant(kind, folder) };
         if kind == Kind::OwnGroup {
@@ -119,6 +134,9 @@ fn lead(folder: &Path) -> ExitCode {
         }
         start(&mut command);
     }
+}
+
+fn lead(folder: &Path) -> ExitCode {
     let _alive = announce("leader", folder);
     wait_for_word(&folder.join(LEADER_ENDS));
     ExitCode::SUCCESS

@@ -23,6 +23,9 @@ pub(crate) enum Runner {
 /// The limit of a job's time, in seconds. All its processes have announced themselves long before.
 pub(crate) const TIME: u64 = 5;
 
+/// So many that some meet their end at any moment of their beginning.
+const EARLY_JOBS: usize = 16;
+
 impl Runner {
     pub(crate) const ALL: [Self; 4] = [Self::Tg, Self::Parallel, Self::Xargs, Self::Concurrently];
 
@@ -41,6 +44,9 @@ impl Runner {
 
     /// The words of its command line in a scenario.
     pub(crate) fn words(self, scenario: Scenario, folder: &Path) -> Vec<OsString> {
+        if scenario == Scenario::KeepersKilledEarly {
+            return early(folder);
+        }
         let leader = line(&kind::leader(folder));
         let limit = (scenario == Scenario::TimesOut).then_some(TIME);
         let mut lines = vec![leader];
@@ -90,6 +96,19 @@ impl Runner {
         }
         words
     }
+}
+
+/// Jobs that no shell stands before, so that their parents are their keepers; all of them run, whatever becomes of the others.
+fn early(folder: &Path) -> Vec<OsString> {
+    let words = kind::early(folder);
+    let words: Vec<_> = words.iter().map(|word| word.to_str().expect("paths of tests are text")).collect();
+    let jobs: String = (0..EARLY_JOBS).map(|number| format!("[job.j{number}]\nrun = {words:?}\n")).collect();
+    let file = folder.join("jobs.toml");
+    fs::write(&file, jobs).expect("the folder is there");
+    let mut all: Vec<OsString> =
+        [env!("CARGO_BIN_EXE_tg"), "run", "--keep-going", "-f"].map(OsString::from).into();
+    all.push(file.into());
+    all
 }
 
 fn under_timeout(lines: &[OsString], limit: Option<u64>) -> Vec<OsString> {

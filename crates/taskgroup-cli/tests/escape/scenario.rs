@@ -21,6 +21,8 @@ pub(crate) enum Scenario {
     GroupKilled,
     /// SIGKILL to the keeper of the job.
     KeeperKilled,
+    /// Jobs kill their keepers while their descendants still become what they are to be: nobody waits for them.
+    KeepersKilledEarly,
     /// The runner runs in a job of another, and that one gets SIGKILL.
     OuterKilled,
     /// The same with SIGTERM.
@@ -32,7 +34,7 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::SiblingFails,
         Self::ExitsZero,
         Self::TimesOut,
@@ -42,6 +44,7 @@ impl Scenario {
         Self::Killed,
         Self::GroupKilled,
         Self::KeeperKilled,
+        Self::KeepersKilledEarly,
         Self::OuterKilled,
         Self::OuterTerminated,
         Self::OuterKeeperKilled,
@@ -59,6 +62,7 @@ impl Scenario {
             Self::Killed => "killed",
             Self::GroupKilled => "group_killed",
             Self::KeeperKilled => "keeper_killed",
+            Self::KeepersKilledEarly => "keepers_killed_early",
             Self::OuterKilled => "outer_killed",
             Self::OuterTerminated => "outer_terminated",
             Self::OuterKeeperKilled => "outer_keeper_killed",
@@ -78,6 +82,7 @@ impl Scenario {
             Self::Killed => "SIGKILL to the runner",
             Self::GroupKilled => "SIGKILL to its process group",
             Self::KeeperKilled => "SIGKILL to the keeper alone",
+            Self::KeepersKilledEarly => "SIGKILL to the keepers of jobs that just begin",
             Self::OuterKilled => "one in another: SIGKILL to the outer",
             Self::OuterTerminated => "one in another: SIGTERM to the outer",
             Self::OuterKeeperKilled => "one in another: SIGKILL to the outer's keeper",
@@ -102,6 +107,11 @@ impl Scenario {
 
     /// Only `tg` has keepers.
     pub(crate) fn needs_keeper(self) -> bool {
-        matches!(self, Self::KeeperKilled | Self::OuterKeeperKilled)
+        matches!(self, Self::KeeperKilled | Self::KeepersKilledEarly | Self::OuterKeeperKilled)
+    }
+
+    /// Whether everybody is there before the run is made to end.
+    pub(crate) fn is_awaited(self) -> bool {
+        self != Self::KeepersKilledEarly
     }
 }

@@ -78,7 +78,8 @@ pub(crate) fn main(runner: &str, scenario: &str) -> ExitCode {
 pub(crate) fn list() -> ExitCode {
     let scenarios = Scenario::ALL.map(|scenario| {
         let (name, title) = (scenario.name(), scenario.title());
-        serde_json::json!({ "name": name, "title": title, "needs_keeper": scenario.needs_keeper() })
+        let (needs_keeper, is_awaited) = (scenario.needs_keeper(), scenario.is_awaited());
+        serde_json::json!({ "name": name, "title": title, "needs_keeper": needs_keeper, "is_awaited": is_awaited })
     });
     let names = serde_json::json!({
         "runners": Runner::ALL.map(Runner::name),
@@ -101,15 +102,18 @@ fn play(runner: Runner, scenario: Scenario) -> Record {
     let mut outlook = Outlook::new(alive, runner_pid, terminal);
     // The leader is one of them.
     let all = Kind::ALL.len() + 1;
-    let are_there = outlook.until(START_LIMIT, |seen| seen.announced.len() == all || seen.end.is_some());
+    let are_there = !scenario.is_awaited()
+        || outlook.until(START_LIMIT, |seen| seen.announced.len() == all || seen.end.is_some());
     let announced = outlook.announced.iter().map(|one| (one.kind.clone(), one.pid())).collect();
-    let are_there = are_there && outlook.end.is_none();
+    let are_there = are_there && (outlook.end.is_none() || !scenario.is_awaited());
     if are_there {
         stage.strike(scenario, runner_pid, &mut outlook);
     }
     let limit = if runner == Runner::Tg { END_LIMIT } else { PEER_LIMIT };
     let waiting = if scenario == Scenario::TimesOut { Duration::from_secs(TIME) } else { Duration::ZERO };
-    let ended = outlook.until(limit + waiting, |seen| !are_there || (seen.end.is_some() && seen.nobody));
+    let ended = outlook.until(limit + waiting, |seen| {
+        !are_there || (seen.end.is_some() && (seen.nobody || !scenario.is_awaited()))
+    });
     let mut orphans = Vec::new();
     if ended && are_there {
         let ends = reap_children(limit).unwrap_or_default();
@@ -205,7 +209,8 @@ impl<'f> Stage<'f> {
         match scenario {
             Scenario::SiblingFails => word(&self.sibling_fails),
             Scenario::ExitsZero => word(&self.leader_ends),
-            Scenario::TimesOut => {}
+            // Nothing has to be done for these.
+            Scenario::TimesOut | Scenario::KeepersKilledEarly => {}
             Scenario::Terminated | Scenario::OuterTerminated => kill(runner, Signal::TERM),
             Scenario::Killed | Scenario::OuterKilled => kill(runner, Signal::KILL),
             Scenario::GroupKilled => kill_process_group(runner, Signal::KILL).expect("it leads one"),
