@@ -30,6 +30,11 @@ impl Plan {
         Self { rounds: 15, round_time: Duration::from_millis(10), process_rounds: 7 };
     pub(crate) const QUICK: Self =
         Self { rounds: 3, round_time: Duration::from_millis(1), process_rounds: 1 };
+
+    /// At most so many rounds for processes.
+    pub(crate) fn with_process_rounds(self, most: usize) -> Self {
+        Self { process_rounds: self.process_rounds.min(most), ..self }
+    }
 }
 
 /// How often the work is repeated in a round.

@@ -9,6 +9,7 @@ mod map;
 mod memory;
 mod nested_cancel;
 pub(crate) mod process;
+mod runner;
 mod sleepers;
 mod spawn_join;
 mod spin;
@@ -43,10 +44,12 @@ pub(crate) enum Work {
     Limit,
     Stream,
     Process,
+    RunnerXargs,
+    RunnerParallel,
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::SpawnJoin,
         Self::FirstFailure,
         Self::CancelAll,
@@ -61,6 +64,8 @@ impl Work {
         Self::Limit,
         Self::Stream,
         Self::Process,
+        Self::RunnerXargs,
+        Self::RunnerParallel,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -79,6 +84,8 @@ impl Work {
             Self::Limit => "limit",
             Self::Stream => "stream",
             Self::Process => "process",
+            Self::RunnerXargs => "runner_xargs",
+            Self::RunnerParallel => "runner_parallel",
         }
     }
 
@@ -90,7 +97,7 @@ impl Work {
         match self {
             Self::LocalSpawnJoin => Section::Local,
             Self::Map | Self::MapLong | Self::Limit | Self::Stream => Section::Bulk,
-            Self::Process => Section::Processes,
+            Self::Process | Self::RunnerXargs | Self::RunnerParallel => Section::Processes,
             _ => Section::Tasks,
         }
     }
@@ -169,6 +176,8 @@ impl Work {
             }
             Self::Stream => vec![one(10_000, "joinset", time, Target::None, stream::joinset)],
             Self::Process => process::comparisons()?,
+            Self::RunnerXargs => runner::xargs()?,
+            Self::RunnerParallel => runner::parallel()?,
         })
     }
 }

@@ -112,14 +112,15 @@ impl Contained {
                     this.give_back();
                     return Err(Refused { error: io::Error::from_raw_os_error(errno), directory });
                 }
-                // One that has waited may have been killed meanwhile.
+                // It was killed; but it may have started the command before it could say so.
                 _ if is_new => {
                     let error = if sent { io::Error::other("its keeper was killed at once") } else { unsent };
-                    this.forget();
+                    this.lost().await;
                     return Err(Refused::because(error));
                 }
+                // One that has waited may have been killed meanwhile.
                 _ => {
-                    this.forget();
+                    this.lost().await;
                     user = User::new();
                 }
             }
@@ -265,6 +266,10 @@ impl Contained {
 impl Drop for Contained {
     /// Kills everything and waits for it (R2).
     fn drop(&mut self) {
+        if self.has_orphans {
+            orphans::end(&self.mark);
+            return;
+        }
         self.kill();
         let limit = sys::now().saturating_add(millis(DROP_LIMIT));
         while self.stream.is_some() {

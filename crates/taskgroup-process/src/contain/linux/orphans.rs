@@ -4,8 +4,10 @@
 //! program, if [`install`] has made it one. Then all its children that are no keepers are such orphans. Otherwise they are
 //! known by the mark in their environment, as far as they have kept it.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{pool, proc, sys};
@@ -26,43 +28,52 @@ pub(super) fn install() -> bool {
 /// How long keepers of programs among the orphans have to end what they keep.
 const KEEPERS_LIMIT: Duration = Duration::from_secs(2);
 
+/// One at a time: what one looks for, another must not reap unseen.
+static ENDING: Mutex<()> = Mutex::new(());
+
 /// Kills what is left of the command with this mark, until nothing is; says how many were found. Blocks.
 ///
 /// A program among the orphans may have keepers of its own. They notice its end, and know better than any mark whom they
 /// keep: they are waited for.
 pub(super) fn end(mark: &str) -> usize {
-    let mut ended = std::collections::BTreeSet::new();
+    let _alone = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut killed = BTreeSet::new();
     let mut pause = Duration::from_millis(1);
     let begun = Instant::now();
     // Who is just executing another program has, for a moment, no environment to be seen.
     let mut quiet_rounds = 0;
     while quiet_rounds < 2 {
-        let found = round(mark, begun.elapsed() < KEEPERS_LIMIT);
-        quiet_rounds = if found.is_empty() { quiet_rounds + 1 } else { 0 };
-        ended.extend(found);
+        let any = round(mark, begun.elapsed() < KEEPERS_LIMIT, &mut killed);
+        quiet_rounds = if any { 0 } else { quiet_rounds + 1 };
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }
-    ended.len()
+    killed.len()
 }
 
-/// Kills those that are found, but for keepers that are to be spared, and reaps those that are this program's children.
-fn round(mark: &str, spare_keepers: bool) -> Vec<i32> {
+/// Kills those that are found, but for keepers that are to be spared, and reaps those that are this program's children; says
+/// whether there were any.
+///
+/// Dead ones count: what they leave comes to this program when they die, which may be after its place in this round.
+fn round(mark: &str, spare_keepers: bool, killed: &mut BTreeSet<i32>) -> bool {
     let own = sys::getpid();
     let installed = INSTALLED.load(Ordering::Relaxed);
-    let mut found = Vec::new();
+    let mut any = false;
     proc::for_each_process(&mut |pid| {
         let Some(stat) = proc::stat(pid) else { return };
         let adopted = installed && stat.parent == own && !pool::is_keeper(pid);
-        if !adopted && (stat.is_zombie || !has_mark(pid, mark)) {
-            return;
-        }
-        let is_there = spare_keepers && stat.is_keeper || kill(pid, stat.started);
-        if is_there && !(adopted && sys::reap(pid).is_some()) {
-            found.push(pid);
+        if adopted && sys::reap(pid).is_some() {
+            any = true;
+        } else if adopted || !stat.is_zombie && has_mark(pid, mark) {
+            let is_spared = spare_keepers && stat.is_keeper;
+            if !is_spared && kill(pid, stat.started) {
+                killed.insert(pid);
+                any = true;
+            }
+            any |= is_spared;
         }
     });
-    found
+    any
 }
 
 fn has_mark(pid: i32, mark: &str) -> bool {

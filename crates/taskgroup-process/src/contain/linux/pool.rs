@@ -1,8 +1,8 @@
 //! The keepers of this program.
 //!
 //! To fork a keeper costs more the larger the program is. So one that has nobody left to keep waits for the next command, as long
-//! as some command runs; when none does, all of them end. After [`hold`], they wait for ever, which is until
-//! the program ends.
+//! as some command runs; when none does, all of them end. After [`hold`], they wait until the program ends,
+//! which waits for them.
 //!
 //! # Invariants
 //!
@@ -101,14 +101,29 @@ impl Drop for User {
     }
 }
 
-/// Lets keepers wait until the program ends.
+/// Lets keepers wait until the program ends. It waits for them then, so that none is left to whoever inherits orphans.
 pub(super) fn hold() {
-    pool().is_held = true;
+    let was_held = std::mem::replace(&mut pool().is_held, true);
+    if !was_held {
+        // SAFETY: the function is there as long as the program, and does not unwind. Where it is not taken, keepers end a moment
+        // after the program.
+        unsafe { libc::atexit(end_idle) };
+    }
 }
 
-/// Ends idle keepers: each notices that its stream has ended.
+/// Ends those that are idle when the program ends.
+extern "C" fn end_idle() {
+    // Not for a lock that the thread which ends the program may itself have.
+    let Ok(mut pool) = POOL.try_lock() else { return };
+    let over = std::mem::take(&mut pool.idle);
+    drop(pool);
+    end(over);
+}
+
+/// Ends idle keepers: each notices that its stream has ended. All do at once, and are waited for afterwards.
 fn end(keepers: Vec<Idle>) {
     let pids: Vec<i32> = keepers.into_iter().map(|Idle { pid, .. }| pid).collect();
+    pids.iter().copied().for_each(wake);
     pids.into_iter().for_each(reap);
 }
 
