@@ -124,7 +124,9 @@ fn cancelling(cause: &Cause, running: usize, telling: Telling) -> Option<String>
     let ending = format!("ending {}", plural(running, "running job", "running jobs"));
     match cause {
         Cause::OutputClosed => None,
-        Cause::Signal { signal } if running == 0 => Some(signal.clone()),
+        Cause::Signal { signal } if running == 0 => {
+            Some(format!("{signal}: ending (once more to kill what is left)"))
+        }
         Cause::Signal { signal } => Some(format!("{signal}: {ending} (once more to kill what is left)")),
         Cause::Trouble { text } if running == 0 => Some(visible(text)),
         Cause::Trouble { text } => Some(format!("{}: {ending}", visible(text))),

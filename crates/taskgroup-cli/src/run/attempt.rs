@@ -137,6 +137,7 @@ impl<'j> Attempt<'j> {
         while !(exit.is_some() && (are_pumped || watch.orders.is_hurried)) {
             let reached = Due::reached(watch.due, &watch.orders);
             tokio::select! {
+                biased;
                 _ = &mut pumps, if !are_pumped => are_pumped = true,
                 () = around.told.changed() => {
                     let orders = around.told.now();

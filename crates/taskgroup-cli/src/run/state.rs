@@ -101,9 +101,9 @@ mod tests {
 
     fn state(policy: Policy, ends: &[Outcome]) -> State {
         let mut state = State::new(policy);
-        ends.iter().for_each(|outcome| {
-            let _ = state.count(outcome, 1, 0);
-        });
+        for outcome in ends {
+            state.count(outcome, 1, 0);
+        }
         state
     }
 

@@ -63,7 +63,7 @@ fn the_inner_run_has_done_before_the_grace_of_the_outer_is_over() {
     let folder = Folder::new();
     let mut here = folder.gate("here");
     scripts(&folder, STUBBORN);
-    let program = folder.tg(["run", "--grace", "4s", "exec sh inner"]).start();
+    let program = folder.tg(["run", "--grace", "12s", "exec sh inner"]).start();
     here.hears();
     program.signal("TERM");
     let ended = program.end().code(143);
@@ -80,7 +80,7 @@ fn three_deep() {
     let mut here = folder.gate("here");
     scripts(&folder, STUBBORN);
     folder.write("middle", "trap : TERM\n$TG run 'exec sh inner'\necho middle $? >> order\n");
-    let program = folder.tg(["run", "--grace", "6s", "exec sh middle"]).start();
+    let program = folder.tg(["run", "--grace", "12s", "exec sh middle"]).start();
     here.hears();
     program.signal("TERM");
     program.end().code(143);

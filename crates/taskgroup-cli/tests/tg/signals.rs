@@ -65,9 +65,12 @@ fn a_second_signal_kills_at_once() {
 #[test]
 fn a_signal_while_the_run_ends_anyway_counts() {
     let folder = Folder::new();
-    let _told = folder.gate("told");
+    let (mut told, mut go) = (folder.gate("told"), folder.gate("go"));
     let stubborn = "trap '' TERM; echo > told; while :; do sleep 1000; done";
-    let program = folder.tg(["run", "--grace", "1h", stubborn, "read x < told; exit 4"]).start();
+    let program = folder.tg(["run", "-v", "--grace", "1h", stubborn, "read x < go; exit 4"]).start();
+    told.hears();
+    program.err.wait_for("tg: started trap");
+    go.opens(1);
     program.err.wait_for("ending 1 running job");
     program.signal("TERM");
     program.signal("INT");
@@ -159,6 +162,6 @@ fn a_run_with_nothing_started_can_be_ended() {
     let stdin = program.stdin.take();
     program.err.wait_for("jobs as they are read");
     program.signal("TERM");
-    program.end().code(143).says("tg: SIGTERM\n");
+    program.end().code(143).says("tg: SIGTERM: ending (once more");
     drop(stdin);
 }
