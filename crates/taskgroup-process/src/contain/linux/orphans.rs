@@ -30,7 +30,9 @@ const KEEPERS_LIMIT: Duration = Duration::from_secs(2);
 ///
 /// A program among the orphans may have keepers of its own. They notice its end, and know better than any mark whom they
 /// keep: they are waited for.
-pub(super) fn end(mark: &str) -> usize {
+/// `init`: of the namespace that it was isolated in, with the time of its start. It dies with the keeper, and is there until all in
+/// the namespace are dead.
+pub(super) fn end(mark: &str, init: Option<(i32, u64)>) -> usize {
     let mut ended = std::collections::BTreeSet::new();
     let mut pause = Duration::from_millis(1);
     let begun = Instant::now();
@@ -38,7 +40,8 @@ pub(super) fn end(mark: &str) -> usize {
     let mut quiet_rounds = 0;
     while quiet_rounds < 2 {
         let found = round(mark, begun.elapsed() < KEEPERS_LIMIT);
-        quiet_rounds = if found.is_empty() { quiet_rounds + 1 } else { 0 };
+        let is_empty = found.is_empty() && !init.is_some_and(|(pid, started)| is_alive(pid, started));
+        quiet_rounds = if is_empty { quiet_rounds + 1 } else { 0 };
         ended.extend(found);
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
@@ -63,6 +66,10 @@ fn round(mark: &str, spare_keepers: bool) -> Vec<i32> {
         }
     });
     found
+}
+
+fn is_alive(pid: i32, started: u64) -> bool {
+    proc::stat(pid).is_some_and(|stat| stat.started == started && !stat.is_zombie)
 }
 
 fn has_mark(pid: i32, mark: &str) -> bool {
