@@ -96,7 +96,7 @@ async fn its_pid_is_the_one_outside() {
     }
     let mut watch = Watch::new();
     // An orphan as early as can be: it is no leader.
-    let steps = "fork { fork { hold } exit 0 } say up hold";
+    let steps = "fork { fork { ready hold } exit 0 } say up hold";
     let mut running = watch.command(steps).isolate().start().await.unwrap();
     watch.pid_of("up").await;
     let (leader, own) = (running.pid() as i32, std::process::id() as i32);
@@ -166,7 +166,7 @@ async fn a_gentle_end_takes_no_sigkill() {
         return;
     }
     let mut watch = Watch::new();
-    let mut running = watch.command("bye 0 7 say up hold").isolate().start().await.unwrap();
+    let mut running = watch.command("bye 7 say up hold").isolate().start().await.unwrap();
     watch.pid_of("up").await;
     running.terminate(LONG);
     assert_eq!(watch.line().await, "bye");
@@ -361,6 +361,7 @@ async fn where_it_is_forbidden_the_error_names_the_setting() {
         Ok(child) => child,
         Err(error) => return eprintln!("not tested here: unshare: {error}"),
     };
+    drop(program);
     let said = watch.nobody().await;
     child.wait().unwrap();
     assert!(said.contains("user.max_user_namespaces is 0"), "{said}");

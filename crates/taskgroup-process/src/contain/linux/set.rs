@@ -73,8 +73,9 @@ impl Set {
     pub(super) fn signal(&mut self, signal: i32, polite: bool) -> Walk {
         self.find(polite);
         let mut walk = Walk::default();
-        let is_passed_over =
-            |member: &&Member| polite && member.is_keeper || self.is_init(member) && signal != libc::SIGCONT;
+        let is_passed_over = |member: &&Member| {
+            if self.is_init(member) { signal != libc::SIGCONT } else { polite && member.is_keeper }
+        };
         for member in self.living().filter(|member| !is_passed_over(member)) {
             match send(self.own, member, signal) {
                 Ok(()) => walk.signalled += 1,
