@@ -239,6 +239,14 @@ async fn sigkill_to_the_keeper() {
         assert_eq!(alive(&watch.mark), Vec::<String>::new());
         assert!(matches!(exit.into_result(), Err(Error::KeeperLost { .. })));
     }
+    // The init comes to a program that is installed, as a child to be reaped.
+    let steps = format!("program installed-isolated {}", family("ignore hold"));
+    let mut child = watch.program(&steps).stdin(std::process::Stdio::null()).spawn().unwrap();
+    watch.lines(COUNT + 1).await;
+    kill(children_of(child.id())[0], libc::SIGKILL);
+    let said = watch.nobody().await;
+    assert!(said.contains("error=job: its keeper was killed, and it was ended"), "{said}");
+    assert!(child.wait().unwrap().success());
     watch.assert_nobody().await;
 }
 

@@ -97,6 +97,7 @@ impl<'j> Attempt<'j> {
             if job.leaks == crate::args::Leaks::Ignore { LeakPolicy::Ignore } else { LeakPolicy::Report };
         let mut command =
             Command::new(&words[0]).args(&words[1..]).envs(&job.env).grace(job.grace).leaks(policy);
+        command = if around.isolate { command.isolate() } else { command };
         command = command.env(GRACE, format!("{}", job.grace.as_secs_f64()));
         if let Some(dir) = &job.dir {
             command = command.current_dir(dir);
