@@ -49,6 +49,7 @@ pub struct Command {
     pub(crate) grace: Duration,
     pub(crate) leaks: LeakPolicy,
     terminal: Option<OwnedFd>,
+    isolate: bool,
     pub(crate) sink: Option<Sink>,
 }
 
@@ -71,6 +72,7 @@ impl Command {
             grace: DEFAULT_GRACE,
             leaks: LeakPolicy::default(),
             terminal: None,
+            isolate: false,
             sink: None,
         }
     }
@@ -174,6 +176,32 @@ impl Command {
         self
     }
 
+    /// Runs it in a user namespace and a PID namespace of its own (Linux). When these end the kernel itself kills all that is left
+    /// in them; and nothing in them can become another user, so that what set-uid programs start is held too.
+    ///
+    /// Inside, the user and the group are the same, and no other exists: other users' files appear to be nobody's, set-uid
+    /// programs have no effect, and root has power over its own files only. Pids are counted from 1, but `/proc` is the
+    /// one from outside: `ps` and `/proc/<pid>` speak of pids that are not those inside. So a program inside cannot start commands
+    /// through this crate. It costs a fork of the keeper for each command.
+    ///
+    /// Where the system allows no user namespaces, the command is not started: [`Error::NotStarted`], whose source names the setting. So
+    /// it is on other systems than Linux.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), taskgroup_process::Error> {
+    /// use taskgroup_process::{Command, Error};
+    /// match Command::shell("sleep 1000 & exit 0").isolate().run().await {
+    ///     Ok(exit) => assert_eq!(exit.leaks().len(), 1), // ended, as everywhere
+    ///     Err(Error::NotStarted { source, .. }) => println!("not on this system: {source}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn isolate(mut self) -> Self {
+        self.isolate = true;
+        self
+    }
+
     /// Calls `sink` with what it writes, as it comes; both outputs are pipes then.
     ///
     /// ```
@@ -243,6 +271,7 @@ impl Command {
             streams: [input, output, errors],
             terminal: self.terminal,
             grace: self.grace,
+            isolate: self.isolate,
         };
         Ok((spec, Pipes { stdin, stdout, stderr }))
     }

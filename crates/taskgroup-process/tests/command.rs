@@ -274,3 +274,11 @@ async fn both_outputs_come_to_the_sink() {
     assert_eq!(all, [(Stream::Stderr, b"err\n".to_vec()), (Stream::Stdout, b"out\n".to_vec())]);
     assert!(came.recv().await.is_none());
 }
+
+/// Where there are no namespaces.
+#[cfg(any(not(target_os = "linux"), taskgroup_process_portable))]
+#[tokio::test]
+async fn isolation_is_for_linux() {
+    let error = Command::new("true").isolate().run().await.unwrap_err();
+    assert!(matches!(&error, Error::NotStarted { source, .. } if source.to_string().contains("for Linux")));
+}

@@ -44,6 +44,8 @@ pub(crate) struct Spec {
         allow(dead_code, reason = "what is left is ended at once where nobody could tell when it is gone")
     )]
     pub(crate) grace: Duration,
+    /// In a user and a PID namespace of its own.
+    pub(crate) isolate: bool,
 }
 
 /// Why a command was not started.

@@ -43,6 +43,10 @@ pub(crate) struct Contained {
 impl Contained {
     #[allow(clippy::unused_async, reason = "the same shape on every platform")]
     pub(crate) async fn start(spec: Spec) -> Result<Self, Refused> {
+        if spec.isolate {
+            let error = io::Error::new(io::ErrorKind::Unsupported, "isolate() is for Linux");
+            return Err(Refused { error, directory: false });
+        }
         let spawned = match spawn(&spec, false) {
             // A script without `#!` is the shell's.
             Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => spawn(&spec, true),

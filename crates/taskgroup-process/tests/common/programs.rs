@@ -10,16 +10,18 @@ use super::helper::say;
 /// Runs the program of that name, over a command that does those steps; then it ends.
 pub(crate) fn run(name: &str, steps: &[&str], mark: &str) -> ! {
     let words: Vec<String> = ["@", mark].iter().chain(steps).map(|word| (*word).to_owned()).collect();
+    let is_isolated = name.ends_with("isolated");
     let command = move || {
         let own = std::env::current_exe().unwrap();
-        Command::new(own).args(&words).name("job").grace(Duration::from_secs(20))
+        let command = Command::new(own).args(&words).name("job").grace(Duration::from_secs(20));
+        if is_isolated { command.isolate() } else { command }
     };
     if name.starts_with("installed") {
         assert!(taskgroup_process::install());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     match name {
-        "plain" | "installed" => {
+        "plain" | "installed" | "isolated" | "installed-isolated" => {
             let result = runtime.block_on(command().run());
             say(&told(&result));
         }
@@ -65,6 +67,7 @@ pub(crate) fn run(name: &str, steps: &[&str], mark: &str) -> ! {
 
 fn told(result: &Result<taskgroup_process::Exit, Error>) -> String {
     match result {
+        Err(Error::NotStarted { source, .. }) => format!("not-started={source}"),
         Ok(exit) => format!("ok-code={:?}-leaks={}", exit.code(), exit.leaks().len()),
         Err(error) => format!("error={error}"),
     }

@@ -1,6 +1,6 @@
 //! The last steps of a new process before its program runs.
 //!
-//! The keeper makes the leader as `vfork` does: the child shares the keeper's memory, and the keeper stands still, until
+//! The keeper, or the init of a command that is isolated, makes the leader as `vfork` does: the child shares the keeper's memory, and the keeper stands still, until
 //! the child runs its program or has ended. So it costs the same however large the program is that the keeper was
 //! forked from.
 //!
@@ -14,19 +14,19 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::image::Image;
 use super::sys::{self, Stack};
+use super::wire::Step;
 
 /// Why a program could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) errno: i32,
-    /// Its working directory was at fault.
-    pub(super) directory: bool,
+    pub(super) step: Step,
 }
 
 impl Failure {
     /// What the last system call has failed of.
     pub(super) fn last() -> Self {
-        Self { errno: sys::errno(), directory: false }
+        Self { errno: sys::errno(), step: Step::Program }
     }
 }
 
@@ -84,7 +84,7 @@ fn become_the_program(start: &Start<'_>, keeper: i32) -> Failure {
         if let Some(terminal) = start.terminal {
             libc::tcsetpgrp(terminal.as_raw_fd(), libc::getpid());
         }
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        sys::die_with_parent();
         // A keeper that has died before that call will not be noticed.
         if libc::getppid() != keeper {
             sys::exit(127);
@@ -96,7 +96,7 @@ fn become_the_program(start: &Start<'_>, keeper: i32) -> Failure {
         }
         let left = libc::fchdir(start.folder.as_raw_fd()) != 0;
         if left || image.directory().is_some_and(|directory| libc::chdir(directory) != 0) {
-            return Failure { directory: true, ..Failure::last() };
+            return Failure { step: Step::Directory, ..Failure::last() };
         }
     }
     become_ordinary();

@@ -34,6 +34,8 @@ enum Field {
     Environment,
     /// For what the command leaves behind, in milliseconds.
     Grace,
+    /// Whether it is isolated.
+    Isolate,
     Len,
 }
 
@@ -63,6 +65,7 @@ pub(super) fn write(spec: &Spec, mark: &str) -> io::Result<OwnedFd> {
     let environment: Vec<&OsStr> = environment.iter().map(OsString::as_os_str).collect();
     writer.list(Field::Environment, &environment)?;
     writer.words[Field::Grace as usize] = usize::try_from(super::millis(spec.grace)).unwrap_or(usize::MAX);
+    writer.words[Field::Isolate as usize] = usize::from(spec.isolate);
     writer.finish()
 }
 
@@ -195,6 +198,10 @@ impl Image {
     pub(super) fn grace(&self) -> u64 {
         self.word(Field::Grace as usize) as u64
     }
+
+    pub(super) fn is_isolated(&self) -> bool {
+        self.word(Field::Isolate as usize) != 0
+    }
 }
 
 impl Drop for Image {
@@ -222,6 +229,7 @@ mod tests {
             streams: [null(), null(), null()],
             terminal: None,
             grace: Duration::from_millis(1500),
+            isolate: true,
         }
     }
 
@@ -245,7 +253,7 @@ mod tests {
         assert_eq!(list(image.arguments()), ["echo", "one", ""]);
         assert_eq!(list(image.shell_arguments()), ["/bin/sh", "/bin/echo", "one", ""]);
         assert_eq!(list(image.environment()), ["A=1", "TASKGROUP_JOB=9.9/1.2"]);
-        assert_eq!(image.grace(), 1500);
+        assert!(image.grace() == 1500 && image.is_isolated());
     }
 
     #[test]

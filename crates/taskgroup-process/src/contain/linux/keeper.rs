@@ -23,7 +23,8 @@
 //!
 //! 1. As in [`proc`]: it never allocates, locks or panics. It ends in `_exit`.
 //! 2. All signals are blocked in it, and it is in a process group of its own: only SIGKILL and SIGSTOP reach it.
-//! 3. The leader is not reaped before nobody else is left: so its pid, which is its group's too, is its own until then.
+//! 3. The leader is not reaped before nobody else is left: so its pid, which is its group's too, is its own until then. The leader of a
+//!    command that is isolated is reaped by its [`init`], and is then never signalled by its pid; the init goes last in its place.
 //! 4. It says that nobody is left when it has no child, and so, as a subreaper, no descendant; or when those left belong to another
 //!    user and have been refused to it for [`REFUSED_LIMIT`]. In that case it ends, since it cannot tell them from the next command's.
 //! 5. The end of the stream is an order: SIGTERM, SIGKILL after at most [`ABANDONED_GRACE`]. This is how the promise
@@ -33,10 +34,11 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use super::exec::{self, Failure, Start};
 use super::image::Image;
+use super::init::{self, Init, Report};
 use super::proc;
 use super::set::{Set, Walk};
 use super::sys::{self, FILES, Seen, Stack, Used};
-use super::wire::{Notice, ORDER, Order, TEXT, Tally};
+use super::wire::{Notice, ORDER, Order, Step, TEXT, Tally};
 
 /// How long descendants may live on after their leader before they count as leaked: the time in which the other end of a
 /// pipe notices, in milliseconds.
@@ -82,6 +84,8 @@ pub(super) struct Keeper {
     files: [Option<OwnedFd>; FILES],
     phase: Phase,
     kept: Kept,
+    /// Of the namespace of the command that is kept, if it is isolated.
+    init: Option<Init>,
 }
 
 /// The command that is kept.
@@ -112,6 +116,7 @@ impl Keeper {
             files: [const { None }; FILES],
             phase: Phase::Idle,
             kept: Kept::default(),
+            init: None,
         }
     }
 
@@ -130,8 +135,8 @@ impl Keeper {
                 }
                 self.advance();
             }
-            let (ordered, signalled) =
-                sys::wait_readable(self.stream_fd(), self.signals.as_raw_fd(), self.timeout());
+            let fds = [self.stream_fd(), self.signals.as_raw_fd(), self.init.as_ref().map_or(-1, Init::fd)];
+            let [ordered, signalled, _] = sys::wait_readable(fds, self.timeout());
             if signalled {
                 let mut told = [0; 128];
                 while sys::read(self.signals.as_raw_fd(), &mut told).is_some_and(|read| read > 0) {}
@@ -146,15 +151,23 @@ impl Keeper {
     fn launch(&mut self, has_terminal: bool) -> Result<(), Failure> {
         let files = std::mem::replace(&mut self.files, [const { None }; FILES]);
         let [Some(image), Some(folder), Some(stdin), Some(stdout), Some(stderr), terminal] = &files else {
-            return Err(Failure { errno: libc::EMFILE, directory: false });
+            return Err(Failure { errno: libc::EMFILE, step: Step::Program });
         };
         let image = Image::map(image).ok_or_else(Failure::last)?;
         let terminal = terminal.as_ref().filter(|_| has_terminal);
         let start = Start { image: &image, folder, streams: [stdin, stdout, stderr], terminal };
-        let leader = exec::start(&start, &self.stack)?;
+        let leader = if image.is_isolated() {
+            let (init, leader) = init::start(&start, &self.stack)?;
+            self.set.pass_over(init.pid);
+            self.init = Some(init);
+            leader
+        } else {
+            exec::start(&start, &self.stack)?
+        };
+        let init = self.init.as_ref().map_or(0, |init| init.pid as u32);
         self.kept = Kept { leader, grace: image.grace(), ..Kept::default() };
         self.phase = Phase::Running;
-        self.tell(Notice::Started { pid: leader as u32 }, &[]);
+        self.tell(Notice::Started { pid: leader as u32, init }, &[]);
         Ok(())
     }
 
@@ -170,15 +183,21 @@ impl Keeper {
     }
 
     fn look_at_leader(&mut self) {
+        if let Some(init) = &self.init {
+            // Before its reports are read, or the last of them might come in between.
+            let has_ended = !matches!(sys::look_at(init.pid), Seen::Nothing | Seen::Stopped { .. });
+            self.read_reports();
+            // It was killed before it could say so, and by that the leader was.
+            if has_ended && self.kept.ended.is_none() {
+                self.leader_has_ended(libc::SIGKILL);
+            }
+            return;
+        }
         if self.kept.ended.is_some() {
             return;
         }
         match sys::look_at(self.kept.leader) {
-            Seen::Ended { status } => {
-                self.kept.ended = Some(status);
-                self.kept.tally.status = status;
-                self.tell(Notice::LeaderEnded { status }, &[]);
-            }
+            Seen::Ended { status } => self.leader_has_ended(status),
             Seen::Stopped { signal } => self.tell(Notice::Stopped { signal }, &[]),
             Seen::Nothing => {}
             // Somebody else has reaped it, which only a debugger could.
@@ -186,18 +205,37 @@ impl Keeper {
         }
     }
 
-    /// Reaps who has ended. The leader goes last (invariant 3), and then the kernel itself says that nobody is left.
+    fn leader_has_ended(&mut self, status: i32) {
+        self.kept.ended = Some(status);
+        self.kept.tally.status = status;
+        self.tell(Notice::LeaderEnded { status }, &[]);
+    }
+
+    fn read_reports(&mut self) {
+        while let Some(report) = self.init.as_mut().and_then(Init::next) {
+            match report {
+                Report::Stopped { signal } => self.tell(Notice::Stopped { signal }, &[]),
+                Report::Ended { status } => self.leader_has_ended(status),
+                Report::Largest { rss } => self.kept.add((0, 0, rss)),
+                Report::Failed(_) | Report::Started { .. } => {}
+            }
+        }
+    }
+
+    /// Reaps who has ended. The leader, or its init, goes last (invariant 3), and then the kernel itself says that nobody is left.
     fn is_empty(&mut self) -> bool {
-        let Self { set, kept, .. } = self;
-        let leader = kept.leader;
-        let others = set.reap_all_but(leader, &mut |used| kept.add(used));
+        let Self { set, kept, init, .. } = self;
+        let last = init.as_ref().map_or(kept.leader, |init| init.pid);
+        let others = set.reap_all_but(last, &mut |used| kept.add(used));
         if kept.ended.is_none() || others {
             return false;
         }
-        if let Some(used) = sys::reap(leader) {
-            kept.add(used);
+        if let Some((user, system, max_rss)) = sys::reap(last) {
+            // An init has a copy of the program's memory, which is not the command's; its reports speak of the others.
+            kept.add((user, system, if init.is_some() { 0 } else { max_rss }));
         }
         kept.leader_is_reaped = true;
+        self.read_reports();
         !sys::has_children()
     }
 
@@ -250,8 +288,8 @@ impl Keeper {
             self.order_len = 0;
             match Order::from_bytes(&self.order) {
                 Some(Order::Launch { terminal }) => {
-                    if let Err(Failure { errno, directory }) = self.launch(terminal) {
-                        self.tell(Notice::Refused { errno, directory }, &[]);
+                    if let Err(Failure { errno, step }) = self.launch(terminal) {
+                        self.tell(Notice::Refused { errno, step }, &[]);
                     }
                 }
                 Some(Order::Terminate { grace }) => self.terminate(grace),
@@ -292,14 +330,21 @@ impl Keeper {
             self.kept.suspended = None;
             let now = sys::now();
             self.phase = Phase::Killing { since: now, pause: 1 };
-            self.kept.tally.killed = self.kill_round().signalled;
+            self.kept.tally.killed = self.kill_round(true).signalled;
         }
     }
 
     /// Those that are found, which counts them; then the group of the leader as one, which no fork escapes; then whoever has come
-    /// to this process meanwhile.
-    fn kill_round(&mut self) -> Walk {
+    /// to this process meanwhile. With an init the kernel does the same for the whole namespace, in the second round: it has a moment
+    /// to tell how the leader has ended.
+    fn kill_round(&mut self, is_first: bool) -> Walk {
         let walk = self.set.signal(libc::SIGKILL, false);
+        if self.init.is_some() {
+            if !is_first {
+                self.set.kill_children();
+            }
+            return walk;
+        }
         if !self.kept.leader_is_reaped {
             let _ = sys::kill(-self.kept.leader, libc::SIGKILL);
         }
@@ -310,7 +355,7 @@ impl Keeper {
     /// Another round: there is somebody left whom the last one missed, or who has not ended yet.
     fn kill_again(&mut self, now: u64) {
         let Phase::Killing { since, pause } = self.phase else { return };
-        let walk = self.kill_round();
+        let walk = self.kill_round(false);
         let waited = now.saturating_sub(since);
         if walk.refused > 0 && walk.signalled == 0 && waited >= REFUSED_LIMIT {
             self.look_at_leader();
@@ -361,6 +406,8 @@ impl Keeper {
     /// other notices unread, and this is the one that it must get.
     fn finish(&mut self, survivors: u32) {
         self.phase = Phase::Idle;
+        self.set.pass_over(0);
+        self.init = None;
         let notice = Notice::Empty(Tally { survivors, ..self.kept.tally }).to_bytes(&[]);
         while !self.program_is_gone && !sys::send(self.stream.as_raw_fd(), &notice) {
             match sys::errno() {

@@ -7,14 +7,17 @@
 //! | [`launch`] | forks a keeper from the program |
 //! | [`image`] | what the keeper is told to start |
 //! | [`exec`] | starts the command from the keeper |
+//! | [`init`], [`denied`] | process 1 of the namespace of a command that is isolated; why there is none |
 //! | [`keeper`] | the keeper's life: a state machine over orders, ends and time |
 //! | [`set`] | who belongs to the command, and how they are signalled |
 //! | [`proc`], [`sys`] | `/proc` and the system calls |
 //! | [`wire`] | what keeper and program say to each other |
 //! | [`orphans`] | what is left when a keeper is killed |
 
+mod denied;
 mod exec;
 mod image;
+mod init;
 mod keeper;
 mod launch;
 mod orphans;
@@ -38,7 +41,7 @@ use tokio::net::UnixStream;
 
 use self::pool::{Idle, User};
 use self::standing::Standing;
-use self::wire::{NOTICE, Order};
+use self::wire::{NOTICE, Order, Step};
 use super::{Notice, Refused, Spec, Tally};
 
 /// How long `drop` waits for processes that were sent SIGKILL.
@@ -46,6 +49,9 @@ const DROP_LIMIT: Duration = Duration::from_secs(5);
 
 /// A keeper finds its processes there.
 const NO_PROC: &str = "/proc, with the processes of this system, is not mounted";
+
+/// So are the processes of a program that was isolated itself.
+const OTHER_PROC: &str = "/proc is not of this program's PID namespace (is the program isolated itself?), and commands are found there";
 
 /// Makes this program the one to which orphans come when a keeper is killed.
 pub(crate) fn install() -> bool {
@@ -63,6 +69,8 @@ pub(crate) struct Contained {
     /// The leader.
     pid: u32,
     mark: String,
+    /// The init of its namespace, if it is isolated, and the time of that one's start.
+    init: Option<(i32, u64)>,
     notice: [u8; NOTICE],
     filled: usize,
     /// The keeper was killed, and what it has left behind has not been ended yet.
@@ -79,9 +87,10 @@ impl Contained {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let started = match STARTED.get() {
             Some(started) => *started,
-            None => proc::stat(sys::getpid())
-                .map(|own| *STARTED.get_or_init(|| own.started))
-                .ok_or_else(|| Refused::because(io::Error::other(NO_PROC)))?,
+            None => {
+                let started = own_start().map_err(Refused::because)?;
+                *STARTED.get_or_init(|| started)
+            }
         };
         let mark = format!("{}-{started}.{number}", std::process::id());
         let image = image::write(&spec, &mark).map_err(Refused::because)?;
@@ -104,13 +113,16 @@ impl Contained {
             // It may have started the command before it was killed.
             this.has_orphans = sent && answer.is_none();
             match answer {
-                Some((wire::Notice::Started { pid }, _)) => {
+                Some((wire::Notice::Started { pid, init }, _)) => {
                     this.pid = pid;
+                    let init = init as i32;
+                    this.init =
+                        if init == 0 { None } else { proc::stat(init).map(|stat| (init, stat.started)) };
                     return Ok(this);
                 }
-                Some((wire::Notice::Refused { errno, directory }, _)) => {
+                Some((wire::Notice::Refused { errno, step }, _)) => {
                     this.give_back();
-                    return Err(Refused { error: io::Error::from_raw_os_error(errno), directory });
+                    return Err(refused(errno, step));
                 }
                 // It was killed; but it may have started the command before it could say so.
                 _ if is_new => {
@@ -140,6 +152,7 @@ impl Contained {
                     user,
                     pid: 0,
                     mark,
+                    init: None,
                     notice,
                     filled: 0,
                     has_orphans: false,
@@ -255,9 +268,10 @@ impl Contained {
         self.has_orphans = true;
         self.forget();
         let mark = self.mark.clone();
-        let ended = tokio::task::spawn_blocking(move || orphans::end(&mark)).await;
+        let init = self.init;
+        let ended = tokio::task::spawn_blocking(move || orphans::end(&mark, init)).await;
         // A runtime that is being shut down runs nothing.
-        let killed = ended.unwrap_or_else(|_| orphans::end(&self.mark));
+        let killed = ended.unwrap_or_else(|_| orphans::end(&self.mark, init));
         self.has_orphans = false;
         Tally { is_lost: true, killed: u32::try_from(killed).unwrap_or(u32::MAX), ..Tally::default() }
     }
@@ -267,14 +281,14 @@ impl Drop for Contained {
     /// Kills everything and waits for it (R2).
     fn drop(&mut self) {
         if self.has_orphans {
-            orphans::end(&self.mark);
+            orphans::end(&self.mark, self.init);
             return;
         }
         self.kill();
         let limit = sys::now().saturating_add(millis(DROP_LIMIT));
         while self.stream.is_some() {
             let rest = limit.saturating_sub(sys::now());
-            if !sys::wait_readable(self.fd(), -1, Some(rest)).0 {
+            if !sys::wait_readable([self.fd()], Some(rest))[0] {
                 if rest == 0 {
                     crate::log::cannot_end(self.pid);
                     pool::leave(self.keeper);
@@ -300,9 +314,27 @@ impl Drop for Contained {
             }
         }
         if self.has_orphans {
-            orphans::end(&self.mark);
+            orphans::end(&self.mark, self.init);
         }
     }
+}
+
+/// When this program was started, in ticks.
+fn own_start() -> io::Result<u64> {
+    let own = sys::getpid();
+    match (proc::own_pid(), proc::stat(own)) {
+        (Some(pid), Some(stat)) if pid == own => Ok(stat.started),
+        (Some(_), _) => Err(io::Error::other(OTHER_PROC)),
+        (None, _) => Err(io::Error::other(NO_PROC)),
+    }
+}
+
+fn refused(errno: i32, step: Step) -> Refused {
+    let error = match step {
+        Step::Isolation => denied::isolation(errno),
+        Step::Program | Step::Directory => io::Error::from_raw_os_error(errno),
+    };
+    Refused { error, directory: step == Step::Directory }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -35,7 +35,9 @@ static ENDING: Mutex<()> = Mutex::new(());
 ///
 /// A program among the orphans may have keepers of its own. They notice its end, and know better than any mark whom they
 /// keep: they are waited for.
-pub(super) fn end(mark: &str) -> usize {
+/// `init`: of the namespace that it was isolated in, with the time of its start. It dies with the keeper, and is there until all in
+/// the namespace are dead.
+pub(super) fn end(mark: &str, init: Option<(i32, u64)>) -> usize {
     let _alone = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut killed = BTreeSet::new();
     let mut pause = Duration::from_millis(1);
@@ -43,7 +45,8 @@ pub(super) fn end(mark: &str) -> usize {
     // Who is just executing another program has, for a moment, no environment to be seen.
     let mut quiet_rounds = 0;
     while quiet_rounds < 2 {
-        let any = round(mark, begun.elapsed() < KEEPERS_LIMIT, &mut killed);
+        let any = round(mark, begun.elapsed() < KEEPERS_LIMIT, &mut killed)
+            || init.is_some_and(|(pid, started)| is_alive(pid, started));
         quiet_rounds = if any { 0 } else { quiet_rounds + 1 };
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
@@ -74,6 +77,10 @@ fn round(mark: &str, spare_keepers: bool, killed: &mut BTreeSet<i32>) -> bool {
         }
     });
     any
+}
+
+fn is_alive(pid: i32, started: u64) -> bool {
+    proc::stat(pid).is_some_and(|stat| stat.started == started && !stat.is_zombie)
 }
 
 fn has_mark(pid: i32, mark: &str) -> bool {

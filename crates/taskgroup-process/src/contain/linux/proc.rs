@@ -15,9 +15,13 @@ pub(super) struct Path {
 }
 
 impl Path {
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; 64], len: 0 }
+    }
+
     /// `/proc/<pid>`.
     pub(super) fn of(pid: i32) -> Self {
-        Self { bytes: [0; 64], len: 0 }.text(b"/proc/").number(pid)
+        Self::new().text(b"/proc/").number(pid)
     }
 
     /// What does not fit is left out, with room for the NUL at the end.
@@ -31,10 +35,10 @@ impl Path {
         self
     }
 
-    pub(super) fn number(self, number: i32) -> Self {
-        let mut digits = [0; 10];
+    pub(super) fn number(self, number: impl Into<i64>) -> Self {
+        let mut digits = [0; 20];
         let mut first = digits.len();
-        let mut rest = number.unsigned_abs();
+        let mut rest = number.into().unsigned_abs();
         loop {
             first -= 1;
             digits[first] = b'0' + (rest % 10) as u8;
@@ -48,6 +52,11 @@ impl Path {
     /// With the NUL.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..=self.len]
+    }
+
+    /// Without it.
+    pub(super) fn as_text(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 
@@ -87,6 +96,13 @@ pub(super) fn stat(pid: i32) -> Option<Stat> {
         is_zombie: matches!(state, b'Z' | b'X') && threads <= 1,
         is_keeper: KEEPER.strip_suffix(b"\0") == Some(name),
     })
+}
+
+/// The pid by which `/proc` knows this process: another than its own if it is of a PID namespace outside.
+pub(super) fn own_pid() -> Option<i32> {
+    let mut buffer = [0; 16];
+    let read = sys::read_link(b"/proc/self\0", &mut buffer)?;
+    decimal(buffer.get(..read)?).map(|pid| pid as i32)
 }
 
 fn decimal(text: &[u8]) -> Option<u64> {
@@ -203,6 +219,7 @@ mod tests {
     fn this_process_is_there() {
         let own = sys::getpid();
         let stat = stat(own).unwrap();
+        assert_eq!(own_pid(), Some(own));
         assert!(!stat.is_zombie && !stat.is_keeper && stat.parent > 0 && stat.started > 0);
         let mut line = [0; 512];
         let read = command_line(own, &mut line);

@@ -50,6 +50,8 @@ pub(super) struct Walk {
 pub(super) struct Set {
     /// This process.
     own: i32,
+    /// The init of the command's namespace, or 0. It is passed over: what is below it is of the set.
+    init: i32,
     /// Those that were found, parents before their children.
     members: &'static mut [Member],
     len: usize,
@@ -58,7 +60,12 @@ pub(super) struct Set {
 impl Set {
     /// `None` if there is no memory.
     pub(super) fn new(own: i32) -> Option<Self> {
-        Some(Self { own, members: sys::room(ROOM, Member::NOBODY)?, len: 0 })
+        Some(Self { own, init: 0, members: sys::room(ROOM, Member::NOBODY)?, len: 0 })
+    }
+
+    /// From now on `init` is passed over; nobody is if it is 0.
+    pub(super) fn pass_over(&mut self, init: i32) {
+        self.init = init;
     }
 
     /// Sends `signal` to every living member. `polite`: a keeper below this one, and what it keeps, is left to the program that
@@ -66,7 +73,10 @@ impl Set {
     pub(super) fn signal(&mut self, signal: i32, polite: bool) -> Walk {
         self.find(polite);
         let mut walk = Walk::default();
-        for member in self.living().filter(|member| !(polite && member.is_keeper)) {
+        let is_passed_over = |member: &&Member| {
+            if self.is_init(member) { signal != libc::SIGCONT } else { polite && member.is_keeper }
+        };
+        for member in self.living().filter(|member| !is_passed_over(member)) {
             match send(self.own, member, signal) {
                 Ok(()) => walk.signalled += 1,
                 Err(libc::EPERM) => walk.refused += 1,
@@ -89,7 +99,8 @@ impl Set {
     /// Calls `found` with every living member that is no keeper.
     pub(super) fn for_each(&mut self, found: &mut dyn FnMut(i32)) {
         self.find(false);
-        self.living().filter(|member| !member.is_keeper).for_each(|member| found(member.pid));
+        let told = |member: &&Member| !member.is_keeper && !self.is_init(member);
+        self.living().filter(told).for_each(|member| found(member.pid));
     }
 
     /// Reaps the children that have ended, but for `leader`; says whether others are left.
@@ -116,6 +127,10 @@ impl Set {
         }
     }
 
+    fn is_init(&self, member: &Member) -> bool {
+        member.pid == self.init
+    }
+
     fn living(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().take(self.len).filter(|member| member.started != 0)
     }
@@ -138,7 +153,7 @@ impl Set {
                 if let Some(place) = self.members.get_mut(next) {
                     *place = Member { started: stat.started, is_keeper: stat.is_keeper, ..member };
                 }
-                if !(polite && stat.is_keeper) {
+                if !(polite && stat.is_keeper) || self.is_init(&member) {
                     self.add_children(member.pid, stat.started);
                 }
             }
@@ -157,7 +172,7 @@ impl Set {
 
     /// Adds those children of a process that have not been found yet.
     fn add_children(&mut self, parent: i32, parent_started: u64) {
-        let Self { members, len, own } = self;
+        let Self { members, len, own, .. } = self;
         let (known, is_own) = (*len, parent == *own);
         proc::for_each_child(parent, &mut |pid| {
             // Only what has come to this process may have been found elsewhere before.

@@ -1,5 +1,5 @@
 //! The system calls, each behind a safe function. All unsafe code that is not the making of processes
-//! ([`launch`](super::launch), [`exec`](super::exec)) is here.
+//! ([`launch`](super::launch), [`exec`](super::exec), [`init`](super::init)) is here.
 //!
 //! # Invariants
 //!
@@ -44,6 +44,55 @@ pub(super) fn read(fd: RawFd, buffer: &mut [u8]) -> Option<usize> {
     // SAFETY: the buffer is writable for its length.
     let read = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
     usize::try_from(read).ok()
+}
+
+/// Writes so few bytes that they go out at once; says whether they did.
+pub(super) fn write(fd: RawFd, bytes: &[u8]) -> bool {
+    loop {
+        // SAFETY: the buffer is readable for its length.
+        let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+        if written >= 0 || errno() != libc::EINTR {
+            return usize::try_from(written) == Ok(bytes.len());
+        }
+    }
+}
+
+/// Writes to a file that is there; `Err` with the error's number.
+pub(super) fn write_file(path: &[u8], bytes: &[u8]) -> Result<(), i32> {
+    if path.last() != Some(&0) {
+        return Err(libc::EINVAL);
+    }
+    // SAFETY: the path ends in NUL (invariant 2).
+    let fd = unsafe { libc::open(path.as_ptr().cast(), libc::O_WRONLY | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return Err(errno());
+    }
+    // SAFETY: a descriptor just opened is ours alone.
+    let file = unsafe { OwnedFd::from_raw_fd(fd) };
+    if write(file.as_raw_fd(), bytes) { Ok(()) } else { Err(errno()) }
+}
+
+/// Where a symbolic link leads, as far as the buffer goes.
+pub(super) fn read_link(path: &[u8], buffer: &mut [u8]) -> Option<usize> {
+    if path.last() != Some(&0) {
+        return None;
+    }
+    // SAFETY: the path ends in NUL (invariant 2); the buffer is writable for its length.
+    let read = unsafe { libc::readlink(path.as_ptr().cast(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    usize::try_from(read).ok()
+}
+
+/// A pipe: the end to read from, which does not wait, and the end to write to, which does.
+pub(super) fn pipe() -> Option<(OwnedFd, OwnedFd)> {
+    let mut fds = [0; 2];
+    // SAFETY: two numbers, writable; descriptors just opened are ours alone.
+    unsafe {
+        if libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
+            return None;
+        }
+        libc::fcntl(fds[0], libc::F_SETFL, libc::O_NONBLOCK);
+        Some((OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])))
+    }
 }
 
 /// The beginning of a file, as far as the buffer goes.
@@ -168,15 +217,35 @@ pub(super) type Used = (u64, u64, u64);
 
 /// Reaps a child if it has ended: what it has used, with the children that it has reaped itself.
 pub(super) fn reap(pid: i32) -> Option<Used> {
-    // SAFETY: zeroed is a valid `rusage`, and it is writable; no status is asked for.
-    let (reaped, usage) = unsafe {
+    let (reaped, _, used) = wait(pid, libc::WNOHANG);
+    (reaped == pid).then_some(used)
+}
+
+/// Waits until any child has ended, which is reaped then, or was stopped: its pid, its wait status, what it has used. `None` if there is
+/// no child.
+pub(super) fn wait_for_any() -> Option<(i32, i32, Used)> {
+    loop {
+        let waited = wait(-1, libc::WUNTRACED);
+        if waited.0 > 0 {
+            return Some(waited);
+        }
+        if errno() != libc::EINTR {
+            return None;
+        }
+    }
+}
+
+fn wait(pid: i32, options: i32) -> (i32, i32, Used) {
+    let mut status = 0;
+    // SAFETY: zeroed is a valid `rusage`; both are writable.
+    let (waited, usage) = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        (libc::wait4(pid, std::ptr::null_mut(), libc::WNOHANG, &raw mut usage), usage)
+        (libc::wait4(pid, &raw mut status, options, &raw mut usage), usage)
     };
     let micros = |time: libc::timeval| {
         (time.tv_sec as u64).saturating_mul(1_000_000).saturating_add(time.tv_usec as u64)
     };
-    (reaped == pid).then(|| (micros(usage.ru_utime), micros(usage.ru_stime), usage.ru_maxrss as u64))
+    (waited, status, (micros(usage.ru_utime), micros(usage.ru_stime), usage.ru_maxrss as u64))
 }
 
 /// Waits for a child that is about to end, and reaps it: its wait status, if nobody else has reaped it.
@@ -209,14 +278,13 @@ pub(super) fn now() -> u64 {
     (time.tv_sec as u64).saturating_mul(1_000).saturating_add(time.tv_nsec as u64 / 1_000_000)
 }
 
-/// Waits until one of the two can be read, at most so many milliseconds (`None`: for ever); says which can.
-pub(super) fn wait_readable(first: RawFd, second: RawFd, timeout: Option<u64>) -> (bool, bool) {
-    let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    let mut fds = [entry(first), entry(second)];
+/// Waits until one of these can be read, at most so many milliseconds (`None`: for ever); says which can. -1 never can.
+pub(super) fn wait_readable<const N: usize>(fds: [RawFd; N], timeout: Option<u64>) -> [bool; N] {
+    let mut fds = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
     let timeout = timeout.map_or(-1, |millis| i32::try_from(millis).unwrap_or(i32::MAX));
-    // SAFETY: two entries, writable.
-    let ready = unsafe { libc::poll(fds.as_mut_ptr(), 2, timeout) };
-    if ready <= 0 { (false, false) } else { (fds[0].revents != 0, fds[1].revents != 0) }
+    // SAFETY: so many entries, writable.
+    let ready = unsafe { libc::poll(fds.as_mut_ptr(), N as libc::nfds_t, timeout) };
+    fds.map(|entry| ready > 0 && entry.revents != 0)
 }
 
 /// Sends if the other end has room; says whether it had. A message as small as a notice goes out whole, or not at all.
@@ -293,6 +361,18 @@ pub(super) fn become_subreaper() -> bool {
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0 }
 }
 
+/// This process is killed when its parent ends.
+pub(super) fn die_with_parent() {
+    // SAFETY: this option takes numbers only.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+}
+
+/// The user and the group whose rights this process has.
+pub(super) fn effective_ids() -> (u32, u32) {
+    // SAFETY: have no preconditions.
+    unsafe { (libc::geteuid(), libc::getegid()) }
+}
+
 /// Names this thread. The name ends in NUL.
 pub(super) fn set_name(name: &[u8]) {
     if name.last() == Some(&0) {
@@ -338,8 +418,9 @@ fn is_close_on_exec(fd: RawFd) -> bool {
     flags >= 0 && flags & libc::FD_CLOEXEC != 0
 }
 
-fn close(fd: RawFd) {
-    // SAFETY: only for descriptors that nobody in this process uses (`close_own_files`).
+/// Only for descriptors that nobody in this process uses.
+pub(super) fn close(fd: RawFd) {
+    // SAFETY: takes a number only.
     unsafe { libc::close(fd) };
 }
 

@@ -14,13 +14,34 @@ pub(super) const NOTICE: usize = WORDS * 8 + TEXT;
 /// The size of an order.
 pub(super) const ORDER: usize = 16;
 
+/// Which step of a start has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Program,
+    /// Entering the working directory.
+    Directory,
+    /// Making the namespaces.
+    Isolation,
+}
+
+impl Step {
+    /// From its number.
+    pub(super) fn from_word(word: u64) -> Self {
+        match word {
+            1 => Self::Directory,
+            2 => Self::Isolation,
+            _ => Self::Program,
+        }
+    }
+}
+
 /// What a keeper tells the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// The leader runs, with this pid.
-    Started { pid: u32 },
-    /// It could not be started: the number of the error, and whether the working directory was at fault.
-    Refused { errno: i32, directory: bool },
+    /// The leader runs, with this pid; the pid of its init if it is isolated, or 0.
+    Started { pid: u32, init: u32 },
+    /// It could not be started: the number of the error, and what was at fault.
+    Refused { errno: i32, step: Step },
     /// The leader was stopped by a signal.
     Stopped { signal: i32 },
     /// The leader has ended, with this wait status; descendants of it may be alive.
@@ -66,8 +87,8 @@ pub(super) enum Order {
 impl Notice {
     pub(super) fn to_bytes(self, text: &[u8]) -> [u8; NOTICE] {
         let words: [u64; WORDS] = match self {
-            Self::Started { pid } => [0, u64::from(pid), 0, 0, 0, 0, 0, 0],
-            Self::Refused { errno, directory } => [1, signed(errno), u64::from(directory), 0, 0, 0, 0, 0],
+            Self::Started { pid, init } => [0, u64::from(pid), u64::from(init), 0, 0, 0, 0, 0],
+            Self::Refused { errno, step } => [1, signed(errno), step as u64, 0, 0, 0, 0, 0],
             Self::Stopped { signal } => [2, signed(signal), 0, 0, 0, 0, 0, 0],
             Self::LeaderEnded { status } => [3, signed(status), 0, 0, 0, 0, 0, 0],
             Self::Leaked { pid } => [4, u64::from(pid), 0, 0, 0, 0, 0, 0],
@@ -91,8 +112,8 @@ impl Notice {
         let word = |n: usize| u64::from_ne_bytes(std::array::from_fn(|i| bytes[n * 8 + i]));
         let number = |n: usize| word(n) as u32;
         let notice = match word(0) {
-            0 => Self::Started { pid: number(1) },
-            1 => Self::Refused { errno: word(1) as i32, directory: word(2) != 0 },
+            0 => Self::Started { pid: number(1), init: number(2) },
+            1 => Self::Refused { errno: word(1) as i32, step: Step::from_word(word(2)) },
             2 => Self::Stopped { signal: word(1) as i32 },
             3 => Self::LeaderEnded { status: word(1) as i32 },
             4 => Self::Leaked { pid: number(1) },
@@ -154,8 +175,10 @@ mod tests {
         let tally =
             Tally { status: -1, user: 1, system: 2, max_rss: 3, terminated: 4, killed: 5, survivors: 6 };
         for notice in [
-            Notice::Started { pid: 7 },
-            Notice::Refused { errno: 2, directory: true },
+            Notice::Started { pid: 7, init: 6 },
+            Notice::Refused { errno: 2, step: Step::Program },
+            Notice::Refused { errno: 2, step: Step::Directory },
+            Notice::Refused { errno: 2, step: Step::Isolation },
             Notice::Stopped { signal: 21 },
             Notice::LeaderEnded { status: 0x0f00 },
             Notice::Leaked { pid: u32::MAX },
