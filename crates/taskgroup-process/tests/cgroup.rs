@@ -217,3 +217,34 @@ async fn a_folder_that_is_no_cgroup_is_refused() {
         assert!(source.to_string().contains(why), "{source}");
     }
 }
+
+/// A user without rights, to whom the folder belongs: its program has to be in it.
+#[tokio::test]
+async fn delegated_to_a_user() {
+    let Some(delegated) = Delegated::find() else { return };
+    let folder = delegated.folder.to_str().unwrap();
+    for (enter, expected) in [
+        ("", "not-started=its cgroup: it cannot be moved there"),
+        ("echo $$ > \"$0/cgroup.procs\" &&", "ok-code=Some(0)-leaks=1"),
+    ] {
+        let mut watch = Watch::new();
+        let line = format!(
+            "chown 65534 \"$0\" \"$0/cgroup.procs\" && {enter} exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\""
+        );
+        let mut program = std::process::Command::new("sh");
+        program.args(["-c", &line, folder]).arg(std::env::current_exe().unwrap());
+        program.args(watch.words("program grouped fork { session ready hold } say led exit 0"));
+        program.env("TASKGROUP_TEST_CGROUP", folder).stdout(watch.writer());
+        let mut child = program.spawn().unwrap();
+        drop(program);
+        let said = watch.nobody().await;
+        child.wait().unwrap();
+        if said.is_empty() {
+            return eprintln!(
+                "not tested here: this test may not become another user, or that one may not run it"
+            );
+        }
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(delegated.groups(), Vec::<PathBuf>::new());
+    }
+}

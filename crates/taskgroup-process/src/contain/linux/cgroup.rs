@@ -128,11 +128,12 @@ fn remove_groups_in(folder: &OwnedFd, depth: u32) {
         place.copy_from_slice(name);
         let Ok(name) = CStr::from_bytes_until_nul(&text) else { return };
         let is_busy = sys::remove_folder_at(folder.as_raw_fd(), name) == Err(libc::EBUSY);
-        if is_busy && depth > 0 {
-            if let Some(inner) = sys::open_at(folder.as_raw_fd(), name, libc::O_RDONLY | libc::O_DIRECTORY) {
-                remove_groups_in(&inner, depth - 1);
-                let _ = sys::remove_folder_at(folder.as_raw_fd(), name);
-            }
+        if is_busy
+            && depth > 0
+            && let Some(inner) = sys::open_at(folder.as_raw_fd(), name, libc::O_RDONLY | libc::O_DIRECTORY)
+        {
+            remove_groups_in(&inner, depth - 1);
+            let _ = sys::remove_folder_at(folder.as_raw_fd(), name);
         }
     });
 }
