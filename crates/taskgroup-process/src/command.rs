@@ -50,6 +50,7 @@ pub struct Command {
     pub(crate) leaks: LeakPolicy,
     terminal: Option<OwnedFd>,
     isolate: bool,
+    cgroup: Option<PathBuf>,
     pub(crate) sink: Option<Sink>,
 }
 
@@ -73,6 +74,7 @@ impl Command {
             leaks: LeakPolicy::default(),
             terminal: None,
             isolate: false,
+            cgroup: None,
             sink: None,
         }
     }
@@ -202,6 +204,27 @@ impl Command {
         self
     }
 
+    /// Runs it in a cgroup of its own, which is made in `folder` and removed at its end (Linux 5.14 and later, cgroup v2). SIGKILL then
+    /// goes to all that are in the cgroup besides, by the kernel: to those that have become another user's too, and, when the
+    /// keeper was killed, to those that carry no mark.
+    ///
+    /// The folder has to be delegated to this program: it may make folders in it, and write to its `cgroup.procs` and to that of the
+    /// folder that is above both it and this program's own cgroup. So it is if this program is in, or below, what was delegated
+    /// (`systemd-run --user --scope -p Delegate=yes …`).
+    ///
+    /// Where it cannot be had the command is not started: [`Error::NotStarted`], whose source says why.
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), taskgroup_process::Error> {
+    /// use taskgroup_process::Command;
+    /// Command::new("make").cgroup("/sys/fs/cgroup/builds").run().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn cgroup(mut self, folder: impl AsRef<Path>) -> Self {
+        self.cgroup = Some(folder.as_ref().to_owned());
+        self
+    }
+
     /// Calls `sink` with what it writes, as it comes; both outputs are pipes then.
     ///
     /// ```
@@ -272,6 +295,7 @@ impl Command {
             terminal: self.terminal,
             grace: self.grace,
             isolate: self.isolate,
+            cgroup: self.cgroup,
         };
         Ok((spec, Pipes { stdin, stdout, stderr }))
     }

@@ -278,7 +278,10 @@ async fn both_outputs_come_to_the_sink() {
 /// Where there are no namespaces.
 #[cfg(any(not(target_os = "linux"), taskgroup_process_portable))]
 #[tokio::test]
-async fn isolation_is_for_linux() {
-    let error = Command::new("true").isolate().run().await.unwrap_err();
-    assert!(matches!(&error, Error::NotStarted { source, .. } if source.to_string().contains("for Linux")));
+async fn namespaces_and_cgroups_are_for_linux() {
+    for command in [Command::new("true").isolate(), Command::new("true").cgroup("/sys/fs/cgroup")] {
+        let error = command.run().await.unwrap_err();
+        let Error::NotStarted { source, .. } = error else { panic!("{error}") };
+        assert!(source.to_string().contains("for Linux"), "{source}");
+    }
 }

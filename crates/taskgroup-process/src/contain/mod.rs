@@ -46,6 +46,8 @@ pub(crate) struct Spec {
     pub(crate) grace: Duration,
     /// In a user and a PID namespace of its own.
     pub(crate) isolate: bool,
+    /// The folder in which its cgroup is made.
+    pub(crate) cgroup: Option<PathBuf>,
 }
 
 /// Why a command was not started.

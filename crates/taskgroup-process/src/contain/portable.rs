@@ -43,8 +43,8 @@ pub(crate) struct Contained {
 impl Contained {
     #[allow(clippy::unused_async, reason = "the same shape on every platform")]
     pub(crate) async fn start(spec: Spec) -> Result<Self, Refused> {
-        if spec.isolate {
-            let error = io::Error::new(io::ErrorKind::Unsupported, "isolate() is for Linux");
+        if spec.isolate || spec.cgroup.is_some() {
+            let error = io::Error::new(io::ErrorKind::Unsupported, "isolate() and cgroup() are for Linux");
             return Err(Refused { error, directory: false });
         }
         let spawned = match spawn(&spec, false) {

@@ -14,14 +14,18 @@ pub(crate) fn run(name: &str, steps: &[&str], mark: &str) -> ! {
     let command = move || {
         let own = std::env::current_exe().unwrap();
         let command = Command::new(own).args(&words).name("job").grace(Duration::from_secs(20));
-        if is_isolated { command.isolate() } else { command }
+        let command = if is_isolated { command.isolate() } else { command };
+        match std::env::var_os("TASKGROUP_TEST_CGROUP") {
+            Some(folder) => command.cgroup(folder),
+            None => command,
+        }
     };
     if name.starts_with("installed") {
         assert!(taskgroup_process::install());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     match name {
-        "plain" | "installed" | "isolated" | "installed-isolated" => {
+        "plain" | "grouped" | "installed" | "isolated" | "installed-isolated" => {
             let result = runtime.block_on(command().run());
             say(&told(&result));
         }

@@ -12,6 +12,7 @@
 use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use super::cgroup::Held;
 use super::image::Image;
 use super::sys::{self, Stack};
 use super::wire::Step;
@@ -36,6 +37,8 @@ pub(super) struct Start<'a> {
     /// The program's working directory.
     pub(super) folder: &'a OwnedFd,
     pub(super) streams: [&'a OwnedFd; 3],
+    /// The cgroup that it enters.
+    pub(super) group: Option<&'a Held>,
     /// The terminal whose foreground it takes.
     pub(super) terminal: Option<&'a OwnedFd>,
 }
@@ -79,6 +82,9 @@ extern "C" fn child(argument: *mut c_void) -> c_int {
 fn become_the_program(start: &Start<'_>, keeper: i32) -> Failure {
     sys::lead_own_group();
     let image = start.image;
+    if let Some(Err(failure)) = start.group.map(Held::enter) {
+        return failure;
+    }
     // SAFETY: plain calls; the descriptors are the caller's, the path ends in NUL.
     unsafe {
         if let Some(terminal) = start.terminal {

@@ -11,7 +11,7 @@
 //! 1. The keeper allocates nothing: it maps the file privately, and changes its own copy.
 //! 2. Maker and reader are one program; still the reader trusts no offset beyond the mapping.
 
-use std::ffi::{OsStr, OsString, c_char};
+use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -34,13 +34,15 @@ enum Field {
     Environment,
     /// For what the command leaves behind, in milliseconds.
     Grace,
+    /// 0: none.
+    Group,
     /// Whether it is isolated.
     Isolate,
     Len,
 }
 
-/// Writes the command into a file without a name. `mark` is the variable that marks its processes.
-pub(super) fn write(spec: &Spec, mark: &str) -> io::Result<OwnedFd> {
+/// Writes the command into a file without a name. `mark` is the variable that marks its processes, `group` the folder of its cgroup.
+pub(super) fn write(spec: &Spec, mark: &str, group: Option<&OsStr>) -> io::Result<OwnedFd> {
     let mut marks = OsString::new();
     let mut environment = Vec::with_capacity(spec.environment.len() + 1);
     for (name, value) in &spec.environment {
@@ -58,6 +60,9 @@ pub(super) fn write(spec: &Spec, mark: &str) -> io::Result<OwnedFd> {
     writer.text(Field::Program as usize, program)?;
     if let Some(directory) = &spec.directory {
         writer.text(Field::Directory as usize, directory.as_os_str())?;
+    }
+    if let Some(group) = group {
+        writer.text(Field::Group as usize, group)?;
     }
     writer.list(Field::Arguments, &arguments)?;
     arguments.splice(..arguments.len().min(1), [OsStr::new("/bin/sh"), program]);
@@ -199,6 +204,13 @@ impl Image {
         self.word(Field::Grace as usize) as u64
     }
 
+    /// The folder of its cgroup.
+    pub(super) fn group(&self) -> Option<&CStr> {
+        let is_given = self.word(Field::Group as usize) != 0;
+        // SAFETY: a text of the image, which ends in NUL, and is there as long as the image is.
+        is_given.then(|| unsafe { CStr::from_ptr(self.at(Field::Group).cast()) })
+    }
+
     pub(super) fn is_isolated(&self) -> bool {
         self.word(Field::Isolate as usize) != 0
     }
@@ -230,6 +242,7 @@ mod tests {
             terminal: None,
             grace: Duration::from_millis(1500),
             isolate: true,
+            cgroup: None,
         }
     }
 
@@ -245,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_command_comes_out_as_it_went_in() {
-        let image = Image::map(&write(&spec(), "1.2").unwrap()).unwrap();
+        let image = Image::map(&write(&spec(), "1.2", Some(OsStr::new("/cg"))).unwrap()).unwrap();
         assert_eq!(
             (text(image.program()), image.directory().map(text)),
             ("/bin/echo".into(), Some("/tmp".into()))
@@ -253,18 +266,19 @@ mod tests {
         assert_eq!(list(image.arguments()), ["echo", "one", ""]);
         assert_eq!(list(image.shell_arguments()), ["/bin/sh", "/bin/echo", "one", ""]);
         assert_eq!(list(image.environment()), ["A=1", "TASKGROUP_JOB=9.9/1.2"]);
+        assert_eq!(image.group(), Some(c"/cg"));
         assert!(image.grace() == 1500 && image.is_isolated());
     }
 
     #[test]
     fn what_is_not_given_is_not_there() {
-        let image = Image::map(&write(&Spec { directory: None, ..spec() }, "1.2").unwrap()).unwrap();
-        assert!(image.directory().is_none());
+        let image = Image::map(&write(&Spec { directory: None, ..spec() }, "1.2", None).unwrap()).unwrap();
+        assert!(image.directory().is_none() && image.group().is_none());
     }
 
     #[test]
     fn a_nul_is_refused() {
-        let error = write(&Spec { arguments: vec!["a\0b".into()], ..spec() }, "1.2").unwrap_err();
+        let error = write(&Spec { arguments: vec!["a\0b".into()], ..spec() }, "1.2", None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 

@@ -32,6 +32,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use super::cgroup::Held;
 use super::exec::{self, Failure, Start};
 use super::image::Image;
 use super::init::{self, Init, Report};
@@ -86,6 +87,8 @@ pub(super) struct Keeper {
     kept: Kept,
     /// Of the namespace of the command that is kept, if it is isolated.
     init: Option<Init>,
+    /// Its cgroup, if it has one, and the image with the path of that.
+    group: Option<(Held, Image)>,
 }
 
 /// The command that is kept.
@@ -117,6 +120,7 @@ impl Keeper {
             phase: Phase::Idle,
             kept: Kept::default(),
             init: None,
+            group: None,
         }
     }
 
@@ -155,7 +159,14 @@ impl Keeper {
         };
         let image = Image::map(image).ok_or_else(Failure::last)?;
         let terminal = terminal.as_ref().filter(|_| has_terminal);
-        let start = Start { image: &image, folder, streams: [stdin, stdout, stderr], terminal };
+        let group = image.group().map(Held::open).transpose()?;
+        let start = Start {
+            image: &image,
+            group: group.as_ref(),
+            folder,
+            streams: [stdin, stdout, stderr],
+            terminal,
+        };
         let leader = if image.is_isolated() {
             let (init, leader) = init::start(&start, &self.stack)?;
             self.set.pass_over(init.pid);
@@ -166,6 +177,7 @@ impl Keeper {
         };
         let init = self.init.as_ref().map_or(0, |init| init.pid as u32);
         self.kept = Kept { leader, grace: image.grace(), ..Kept::default() };
+        self.group = group.map(|group| (group, image));
         self.phase = Phase::Running;
         self.tell(Notice::Started { pid: leader as u32, init }, &[]);
         Ok(())
@@ -339,6 +351,9 @@ impl Keeper {
     /// to tell how the leader has ended.
     fn kill_round(&mut self, is_first: bool) -> Walk {
         let walk = self.set.signal(libc::SIGKILL, false);
+        if let Some((group, _)) = &self.group {
+            group.kill();
+        }
         if self.init.is_some() {
             if !is_first {
                 self.set.kill_children();
@@ -408,6 +423,13 @@ impl Keeper {
         self.phase = Phase::Idle;
         self.set.pass_over(0);
         self.init = None;
+        if let Some((group, image)) = self.group.take() {
+            let path = image.group().unwrap_or_default();
+            group.remove(|| {
+                let removed = sys::remove_folder_at(libc::AT_FDCWD, path);
+                matches!(removed, Ok(()) | Err(libc::ENOENT))
+            });
+        }
         let notice = Notice::Empty(Tally { survivors, ..self.kept.tally }).to_bytes(&[]);
         while !self.program_is_gone && !sys::send(self.stream.as_raw_fd(), &notice) {
             match sys::errno() {

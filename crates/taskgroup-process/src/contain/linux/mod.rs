@@ -6,6 +6,7 @@
 //! | [`standing`] | what a keeper has from the program: user, rights, limits |
 //! | [`launch`] | forks a keeper from the program |
 //! | [`image`] | what the keeper is told to start |
+//! | [`cgroup`] | the cgroup of a command that has one |
 //! | [`exec`] | starts the command from the keeper |
 //! | [`init`], [`denied`] | process 1 of the namespace of a command that is isolated; why there is none |
 //! | [`keeper`] | the keeper's life: a state machine over orders, ends and time |
@@ -14,6 +15,7 @@
 //! | [`wire`] | what keeper and program say to each other |
 //! | [`orphans`] | what is left when a keeper is killed |
 
+mod cgroup;
 mod denied;
 mod exec;
 mod image;
@@ -39,6 +41,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
+use self::cgroup::Group;
 use self::pool::{Idle, User};
 use self::standing::Standing;
 use self::wire::{NOTICE, Order, Step};
@@ -71,6 +74,7 @@ pub(crate) struct Contained {
     mark: String,
     /// The init of its namespace, if it is isolated, and the time of that one's start.
     init: Option<(i32, u64)>,
+    group: Option<Group>,
     notice: [u8; NOTICE],
     filled: usize,
     /// The keeper was killed, and what it has left behind has not been ended yet.
@@ -93,7 +97,9 @@ impl Contained {
             }
         };
         let mark = format!("{}-{started}.{number}", std::process::id());
-        let image = image::write(&spec, &mark).map_err(Refused::because)?;
+        let group = spec.cgroup.as_ref().map(|folder| Group::make(folder, &mark));
+        let mut group = group.transpose().map_err(Refused::because)?;
+        let image = image::write(&spec, &mark, group.as_ref().map(Group::path)).map_err(Refused::because)?;
         let folder =
             OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(".").map_err(Refused::because)?;
         let mut files = vec![image.as_raw_fd(), folder.as_raw_fd()];
@@ -115,6 +121,7 @@ impl Contained {
             match answer {
                 Some((wire::Notice::Started { pid, init }, _)) => {
                     this.pid = pid;
+                    this.group = group.take();
                     let init = init as i32;
                     this.init =
                         if init == 0 { None } else { proc::stat(init).map(|stat| (init, stat.started)) };
@@ -133,6 +140,9 @@ impl Contained {
                 // One that has waited may have been killed meanwhile.
                 _ => {
                     this.lost().await;
+                    if let Some(group) = &group {
+                        group.kill();
+                    }
                     user = User::new();
                 }
             }
@@ -153,6 +163,7 @@ impl Contained {
                     pid: 0,
                     mark,
                     init: None,
+                    group: None,
                     notice,
                     filled: 0,
                     has_orphans: false,
@@ -267,9 +278,14 @@ impl Contained {
     async fn lost(&mut self) -> Tally {
         self.has_orphans = true;
         self.forget();
+        let group = self.group.take();
         let mark = self.mark.clone();
         let init = self.init;
-        let ended = tokio::task::spawn_blocking(move || orphans::end(&mark, init)).await;
+        let ended = tokio::task::spawn_blocking(move || {
+            drop(group);
+            orphans::end(&mark, init)
+        })
+        .await;
         // A runtime that is being shut down runs nothing.
         let killed = ended.unwrap_or_else(|_| orphans::end(&self.mark, init));
         self.has_orphans = false;
@@ -314,6 +330,7 @@ impl Drop for Contained {
             }
         }
         if self.has_orphans {
+            drop(self.group.take());
             orphans::end(&self.mark, self.init);
         }
     }
@@ -332,6 +349,12 @@ fn own_start() -> io::Result<u64> {
 fn refused(errno: i32, step: Step) -> Refused {
     let error = match step {
         Step::Isolation => denied::isolation(errno),
+        Step::Group => {
+            let system = io::Error::from_raw_os_error(errno);
+            io::Error::other(format!(
+                "its cgroup: it cannot be moved there, which takes a right to the folder above: {system}"
+            ))
+        }
         Step::Program | Step::Directory => io::Error::from_raw_os_error(errno),
     };
     Refused { error, directory: step == Step::Directory }

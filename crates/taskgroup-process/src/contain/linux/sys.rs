@@ -6,6 +6,7 @@
 //! 1. As in [`proc`](super::proc): nothing allocates, takes a lock or panics.
 //! 2. Paths end in NUL: each function that takes one refuses others.
 
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// The number of the last error.
@@ -34,9 +35,39 @@ impl File {
         (fd >= 0).then(|| Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
+    /// The same, in a folder.
+    pub(super) fn open_at(folder: RawFd, name: &CStr, flags: i32) -> Option<Self> {
+        open_at(folder, name, libc::O_RDONLY | flags).map(Self)
+    }
+
     /// The number of bytes read; 0 at the end, `None` on an error.
     pub(super) fn read(&self, buffer: &mut [u8]) -> Option<usize> {
         read(self.0.as_raw_fd(), buffer)
+    }
+}
+
+/// Opens what has this name in a folder.
+pub(super) fn open_at(folder: RawFd, name: &CStr, flags: i32) -> Option<OwnedFd> {
+    // SAFETY: the name ends in NUL.
+    let fd = unsafe { libc::openat(folder, name.as_ptr(), libc::O_CLOEXEC | flags) };
+    // SAFETY: a descriptor just opened is ours alone.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Removes an empty folder; `Err` with the error's number.
+pub(super) fn remove_folder_at(folder: RawFd, name: &CStr) -> Result<(), i32> {
+    // SAFETY: the name ends in NUL.
+    let removed = unsafe { libc::unlinkat(folder, name.as_ptr(), libc::AT_REMOVEDIR) };
+    if removed == 0 { Ok(()) } else { Err(errno()) }
+}
+
+/// Whether it is a folder of cgroup v2.
+pub(super) fn is_cgroup(folder: &OwnedFd) -> bool {
+    // SAFETY: zeroed is a valid `statfs`, and it is writable.
+    unsafe {
+        let mut system: libc::statfs = std::mem::zeroed();
+        libc::fstatfs(folder.as_raw_fd(), &raw mut system) == 0
+            && system.f_type as u64 == libc::CGROUP2_SUPER_MAGIC as u64
     }
 }
 
@@ -116,7 +147,8 @@ pub(super) fn for_each_entry(path: &[u8], found: &mut dyn FnMut(&[u8])) -> bool 
     File::open(path, libc::O_DIRECTORY).is_some_and(|folder| for_each_entry_of(&folder, found))
 }
 
-fn for_each_entry_of(folder: &File, found: &mut dyn FnMut(&[u8])) -> bool {
+/// The same of an open one.
+pub(super) fn for_each_entry_of(folder: &File, found: &mut dyn FnMut(&[u8])) -> bool {
     // Where a record has its length and its name, in `struct linux_dirent64`.
     const LENGTH: usize = 16;
     const NAME: usize = 19;

@@ -22,6 +22,8 @@ pub(super) enum Step {
     Directory,
     /// Making the namespaces.
     Isolation,
+    /// Entering the cgroup.
+    Group,
 }
 
 impl Step {
@@ -30,6 +32,7 @@ impl Step {
         match word {
             1 => Self::Directory,
             2 => Self::Isolation,
+            3 => Self::Group,
             _ => Self::Program,
         }
     }
@@ -179,6 +182,7 @@ mod tests {
             Notice::Refused { errno: 2, step: Step::Program },
             Notice::Refused { errno: 2, step: Step::Directory },
             Notice::Refused { errno: 2, step: Step::Isolation },
+            Notice::Refused { errno: 2, step: Step::Group },
             Notice::Stopped { signal: 21 },
             Notice::LeaderEnded { status: 0x0f00 },
             Notice::Leaked { pid: u32::MAX },
