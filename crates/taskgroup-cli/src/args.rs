@@ -197,6 +197,9 @@ pub(crate) struct Options {
     /// Run the jobs in a user and PID namespace of their own (Linux)
     #[arg(long, help_heading = "Surroundings")]
     pub(crate) isolate: bool,
+    /// Give each job a cgroup of its own in DIR, a delegated folder of cgroup v2 (Linux)
+    #[arg(long, value_name = "DIR", help_heading = "Surroundings")]
+    pub(crate) cgroup: Option<PathBuf>,
 }
 
 /// What happens to a job whose processes outlive it.

@@ -37,6 +37,7 @@ pub(crate) struct Settings {
     pub(crate) resume: Option<PathBuf>,
     pub(crate) shell: PathBuf,
     pub(crate) isolate: bool,
+    pub(crate) cgroup: Option<PathBuf>,
 }
 
 /// Whether a source of jobs runs them all at once when `-j` does not say.
@@ -72,6 +73,7 @@ impl Settings {
             resume: options.resume.clone(),
             shell: options.shell.clone(),
             isolate: options.isolate,
+            cgroup: options.cgroup.clone(),
         })
     }
 }

@@ -99,6 +99,9 @@ impl<'j> Attempt<'j> {
         let mut command =
             Command::new(&words[0]).args(&words[1..]).envs(&job.env).grace(job.grace).leaks(policy);
         command = if around.isolate { command.isolate() } else { command };
+        if let Some(folder) = &around.cgroup {
+            command = command.cgroup(folder);
+        }
         let grace = around.grace_max.map_or(job.grace, |most| job.grace.min(most));
         command = command.env(GRACE, grace.as_secs_f64().to_string());
         if let Some(dir) = &job.dir {

@@ -45,6 +45,7 @@ pub(super) struct Surroundings {
     pub(super) reports: mpsc::UnboundedSender<Report>,
     pub(super) shell: Arc<std::path::Path>,
     pub(super) isolate: bool,
+    pub(super) cgroup: Option<std::path::PathBuf>,
     /// How long this run has to end when the run that it is a job of is ended.
     pub(super) grace_max: Option<Duration>,
 }

@@ -127,6 +127,7 @@ impl Scheduler {
             reports: sender,
             shell,
             isolate: settings.isolate,
+            cgroup: settings.cgroup.clone(),
             grace_max: grace_max(),
         };
         Ok(Self {

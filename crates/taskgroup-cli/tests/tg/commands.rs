@@ -199,3 +199,25 @@ fn a_million_inputs_take_no_more_memory_than_ten() {
     program.end().code(0).silent();
     assert!(peak < 32 * 1024, "{peak} KiB");
 }
+
+#[test]
+fn namespaces_of_their_own() {
+    let folder = Folder::new();
+    let ours = std::fs::read_link("/proc/self/ns/pid").unwrap();
+    let ours = format!("{}\n", ours.display());
+    let shows = "readlink /proc/self/ns/pid";
+    folder.tg(["run", shows]).run().code(0).prints(&ours);
+    let ended = folder.tg(["run", "--isolate", shows]).run();
+    if ended.err.contains("no user and PID namespace for it") {
+        return eprintln!("not tested here: {}", ended.err);
+    }
+    let ended = ended.code(0);
+    assert!(ended.out.starts_with("pid:[") && ended.out != ours, "{}", ended.out);
+}
+
+#[test]
+fn a_folder_that_is_no_cgroup_is_refused() {
+    let folder = Folder::new();
+    let ended = folder.tg(["run", "--cgroup", ".", "true"]).run().code(125);
+    ended.says("not a folder of cgroup v2");
+}
