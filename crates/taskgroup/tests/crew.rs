@@ -216,26 +216,49 @@ fn children_end_with_their_runtime() {
     }
 }
 
-#[tokio::test]
-async fn children_that_yield_stay_in_step() {
-    const CHILDREN: usize = 1_000;
-    const ROUNDS: usize = 50;
-    let reached: Arc<Vec<AtomicUsize>> = Arc::new((0..=ROUNDS).map(|_| AtomicUsize::new(0)).collect());
+async fn children_stay_in_step<Y: Future<Output = ()> + Send>(
+    children: usize,
+    rounds: usize,
+    yields: impl Fn() -> Y + Clone + Send + Sync + 'static,
+) {
+    let reached: Arc<Vec<AtomicUsize>> = Arc::new((0..=rounds).map(|_| AtomicUsize::new(0)).collect());
     let group: TaskGroup = TaskGroup::new();
-    for _ in 0..CHILDREN {
-        let reached = Arc::clone(&reached);
+    for _ in 0..children {
+        let (reached, yields) = (Arc::clone(&reached), yields.clone());
         group.spawn(async move {
-            for round in 1..=ROUNDS {
-                yield_now().await;
+            for round in 1..=rounds {
+                yields().await;
                 reached[round].fetch_add(1, Ordering::SeqCst);
                 let behind = reached[round - 1].load(Ordering::SeqCst);
-                assert!(round == 1 || behind == CHILDREN, "{behind} have come to round {}", round - 1);
+                assert!(round == 1 || behind == children, "{behind} have come to round {}", round - 1);
             }
             Ok(())
         });
     }
     group.join().await.unwrap();
-    assert_eq!(reached[ROUNDS].load(Ordering::SeqCst), CHILDREN);
+    assert_eq!(reached[rounds].load(Ordering::SeqCst), children);
+}
+
+#[tokio::test]
+async fn children_that_yield_stay_in_step() {
+    children_stay_in_step(1_000, 50, || {
+        let mut has_yielded = false;
+        poll_fn(move |cx| {
+            if std::mem::replace(&mut has_yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+    })
+    .await;
+}
+
+/// tokio wakes some of them in the middle of a round, and the latest first.
+#[tokio::test]
+async fn children_that_yield_by_tokio_stay_in_step() {
+    children_stay_in_step(1_000, 1_000, yield_now).await;
+    children_stay_in_step(5_000, 50, yield_now).await;
 }
 
 #[tokio::test]

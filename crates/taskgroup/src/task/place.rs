@@ -112,7 +112,7 @@ impl Future for Driver {
                 }
                 Next::Over(left) => {
                     this.stage = Stage::Over;
-                    drop::<VecDeque<NodeRef>>(left);
+                    drop::<[VecDeque<NodeRef>; 2]>(left);
                     return Poll::Ready(());
                 }
             }

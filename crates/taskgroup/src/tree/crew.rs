@@ -39,18 +39,15 @@ use std::task::Waker;
 use super::Node;
 use super::member::NodeRef;
 use super::node::Place;
+use super::rounds::Rounds;
 use crate::sync::{Arc, thread_token};
 
 /// No more than this many stay parked; others end, and are spawned again.
 const PARKED_MAX: usize = 4;
-/// Room for so many is kept in an empty queue.
-const QUEUE_KEPT: usize = 64;
-/// Room for so many is made at first: growing step by step costs small groups most.
-const QUEUE_FIRST: usize = 16;
 
 /// The queue of a group, and what its drivers are doing.
 pub(super) struct Crew {
-    ready: VecDeque<NodeRef>,
+    ready: Rounds,
     /// With the thread whose LIFO slot may hold it: that which has scheduled it.
     scheduled: Vec<(DriverKey, Option<u32>)>,
     running: usize,
@@ -104,13 +101,13 @@ pub(crate) enum Next {
     /// Let others run, and look again.
     Yield,
     /// End. What is left in the queue has ended before.
-    Over(VecDeque<NodeRef>),
+    Over([VecDeque<NodeRef>; 2]),
 }
 
 impl Crew {
     pub(super) fn new(threads: Threads) -> Self {
         Self {
-            ready: VecDeque::with_capacity(QUEUE_FIRST),
+            ready: Rounds::new(),
             scheduled: Vec::new(),
             running: 0,
             threads,
@@ -119,9 +116,9 @@ impl Crew {
         }
     }
 
-    /// Puts a child that may get on at the end of the queue.
+    /// Puts a child that may get on into the queue.
     pub(super) fn push(&mut self, member: NodeRef) -> Owed {
-        self.ready.push_back(member);
+        self.ready.push(member);
         if self.is_covered() {
             return Owed::Nothing;
         }
@@ -235,13 +232,15 @@ impl Node {
             crew.unschedule(key);
             crew.running += 1;
         }
-        crew.ready.extend(again);
+        if let Some(again) = again {
+            crew.ready.push(again);
+        }
         if over {
             crew.running -= 1;
-            return Next::Over(std::mem::take(&mut crew.ready));
+            return Next::Over(crew.ready.take());
         }
         if look != Look::Last
-            && let Some(member) = crew.ready.pop_front()
+            && let Some(member) = crew.ready.pop()
         {
             let owed = crew.leave();
             return Next::Poll(member, owed, crew.ready.len());
@@ -252,11 +251,11 @@ impl Node {
             crew.scheduled.push((key, None));
             return Next::Yield;
         }
-        if crew.ready.is_empty() && crew.ready.capacity() > QUEUE_KEPT {
-            crew.ready.shrink_to(QUEUE_KEPT);
+        if crew.ready.is_empty() {
+            crew.ready.shrink();
         }
         if crew.parked.len() >= PARKED_MAX {
-            return Next::Over(VecDeque::new());
+            return Next::Over(Default::default());
         }
         crew.parked.push((key, waker.clone()));
         Next::Park

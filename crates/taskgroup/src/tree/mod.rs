@@ -35,6 +35,7 @@ mod mirror;
 mod node;
 mod propagate;
 mod record;
+mod rounds;
 mod shield;
 mod stamp;
 mod straggler;

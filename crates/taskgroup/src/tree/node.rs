@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::panic::Location;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Waker;
 
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ pub(crate) struct Node {
     kind: NodeKind,
     /// A task that its group's crew polls: it is woken through its own state.
     crewed: bool,
+    /// In which round of its group's crew it was last polled: see [`rounds`](super::rounds).
+    round: AtomicU8,
     flags: Flags,
     location: &'static Location<'static>,
     /// Boxed: most have none.
@@ -85,7 +88,7 @@ impl Node {
     ) -> Self {
         let (flags, inner) = (Flags::default(), Mutex::new(Inner::default()));
         let (name, crewed) = (name.map(Box::new), kind == NodeKind::Task);
-        Self { id, kind, crewed, flags, location, name, inner }
+        Self { id, kind, crewed, round: AtomicU8::new(0), flags, location, name, inner }
     }
 
     /// A child that is polled by its group's own `run` or `join`. It has a node, and stands in the books, from its first
@@ -99,7 +102,7 @@ impl Node {
         let flags = if cooperative { Flags::of(COOPERATIVE) } else { Flags::default() };
         let inner = Mutex::new(Inner::default());
         let (kind, crewed, name) = (NodeKind::Task, false, name.map(Box::new));
-        Self { id, kind, crewed, flags, location, name, inner }
+        Self { id, kind, crewed, round: AtomicU8::new(0), flags, location, name, inner }
     }
 
     /// The children of this group are polled by its own `run` or `join`. Before it is attached: it notes that upwards
@@ -179,6 +182,17 @@ impl Node {
     #[inline]
     pub(super) fn is_crewed(&self) -> bool {
         self.crewed
+    }
+
+    // Under the group's lock, both.
+    #[inline]
+    pub(super) fn round(&self) -> u8 {
+        self.round.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn set_round(&self, round: u8) {
+        self.round.store(round, Ordering::Relaxed);
     }
 
     pub(crate) fn set_cooperative(&self) {
