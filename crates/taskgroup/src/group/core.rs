@@ -114,7 +114,7 @@ impl<E: Send + 'static> GroupCore<E> {
         if let Some(records_max) = settings.report_records {
             node.plan_records(records_max);
         }
-        let limit = GroupLimit::new(settings.running_max, settings.limiter.take(), node.info());
+        let limit = GroupLimit::new(settings.running_max, settings.limiter.take(), &node);
         if hosted.is_some() {
             node.set_hosted();
         }
@@ -243,23 +243,24 @@ impl<E: Send + 'static> GroupCore<E> {
     pub(crate) fn begin_run(self: &Arc<Self>) {
         let current = tree::with_current(|node| node.cloned());
         let moves = self.moves_under(current.as_ref());
-        let before = lock(&self.ledger).stage;
-        if before != Stage::Open {
+        // Who moves a group that has members goes up the tree first, to be refused without a cost to the owner.
+        let looks_up = moves && self.node.has_had_members();
+        if !self.may_run(!looks_up) {
             panic!(
                 "{} (made at {}) was run a second time: a group is run or joined once",
                 self.node.info(),
                 self.node.location()
             );
         }
-        if moves && self.node.has_had_members() && self.is_above(current.clone()) {
+        if looks_up && self.is_above(current.clone()) {
             panic!(
                 "{} (made at {}) was run or joined inside one of its own tasks, which would wait for itself",
                 self.node.info(),
                 self.node.location()
             );
         }
-        // Not before the checks: a refused run costs the owner nothing. Two that race are told apart here.
-        if std::mem::replace(&mut lock(&self.ledger).stage, Stage::Running) != Stage::Open {
+        // Two that race are told apart here.
+        if looks_up && !self.may_run(true) {
             panic!("{} was run by two threads at once: a group is run or joined once", self.node.info());
         }
         if self.runtime.get().is_none()
@@ -279,11 +280,20 @@ impl<E: Send + 'static> GroupCore<E> {
         }
     }
 
+    /// Whether nobody has run it. `begin`: then it is being run from now on.
+    fn may_run(&self, begin: bool) -> bool {
+        let mut ledger = lock(&self.ledger);
+        let is_open = ledger.stage == Stage::Open;
+        if is_open && begin {
+            ledger.stage = Stage::Running;
+        }
+        is_open
+    }
+
     fn moves_under(&self, current: Option<&NodeRef>) -> bool {
-        match (current, &self.node.parent()) {
-            (Some(current), Some(former)) => !Arc::ptr_eq(current, former),
-            (None, None) => false,
-            _ => true,
+        match current {
+            Some(current) => !self.node.stands_under(current.node()),
+            None => self.node.parent().is_some(),
         }
     }
 

@@ -357,7 +357,7 @@ impl<E: Send + 'static> TaskGroup<E> {
             if self.core.has_ended() {
                 return Ok(());
             }
-            Run::new(&self.core, std::future::ready(Ok(())), location).await
+            Run::without_body(&self.core, location).await
         }
     }
 

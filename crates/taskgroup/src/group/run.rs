@@ -1,7 +1,7 @@
 //! The future of `run`: the body, then the exit.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, Ready};
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
@@ -44,7 +44,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             match this.phase {
-                Phase::New | Phase::Done => {}
+                Phase::New(_) | Phase::Done => {}
                 Phase::Body(_) | Phase::Exit(_) => {
                     let _inside = this.span.enter();
                     this.core.end_by_drop();
@@ -57,7 +57,8 @@ pin_project! {
 }
 
 enum Phase<T> {
-    New,
+    /// Without a body there is a value from the beginning.
+    New(Option<T>),
     Body(Arc<Body>),
     /// The body has ended, with a value if it returned one.
     Exit(Option<T>),
@@ -70,15 +71,24 @@ where
     E: Send + 'static,
 {
     pub(super) fn new(core: &'g Arc<GroupCore<E>>, body: F, location: &'static Location<'static>) -> Self {
-        Self {
-            core,
-            future: Some(body),
-            phase: Phase::New,
-            clock: Clock::default(),
-            span: Span::default(),
-            location,
-            value: PhantomData,
-        }
+        Self::with(core, Some(body), None, location)
+    }
+
+    fn with(
+        core: &'g Arc<GroupCore<E>>,
+        future: Option<F>,
+        value: Option<T>,
+        location: &'static Location<'static>,
+    ) -> Self {
+        let (phase, clock, span) = (Phase::New(value), Clock::default(), Span::default());
+        Self { core, future, phase, clock, span, location, value: PhantomData }
+    }
+}
+
+impl<'g, E: Send + 'static> Run<'g, Ready<Result<(), E>>, (), E> {
+    /// As with a body that has nothing to do.
+    pub(super) fn without_body(core: &'g Arc<GroupCore<E>>, location: &'static Location<'static>) -> Self {
+        Self::with(core, None, Some(()), location)
     }
 }
 
@@ -91,15 +101,18 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let first = matches!(this.phase, Phase::New);
+        let first = matches!(this.phase, Phase::New(_));
         let mut running = first;
         loop {
             match this.phase {
-                Phase::New => {
+                Phase::New(value) => {
                     this.core.begin_run();
                     let node = this.core.node();
                     *this.span = Span::of_group(node.name(), node.id().as_u64());
-                    *this.phase = Phase::Body(Body::open(&this.core.member(), this.location));
+                    *this.phase = match this.future.is_some() {
+                        true => Phase::Body(Body::open(&this.core.member(), this.location)),
+                        false => Phase::Exit(value.take()),
+                    };
                 }
                 Phase::Body(body) => {
                     let _inside = this.span.enter();

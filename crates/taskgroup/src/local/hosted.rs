@@ -54,6 +54,7 @@ struct Desk {
 }
 
 impl Hosted {
+    #[inline]
     pub(crate) fn new(report_records: Option<usize>) -> Self {
         let desk = Desk {
             memory: Memory::new(),

@@ -167,10 +167,16 @@ pub(crate) struct Members {
     pub(super) woken: Vec<NodeRef>,
     /// Who waits for the end of a child, beside its handle.
     pub(super) waits: WakerSet,
-    /// The crew that polls a group's children.
-    crew: Option<Box<Crew>>,
-    /// A group's account of its children.
-    pub(super) tally: Option<Box<Tally>>,
+    /// Of a group that has, or has had, children.
+    children: Option<Box<Children>>,
+}
+
+/// What only a group has, apart: many regions have members, and no children.
+#[derive(Default)]
+struct Children {
+    /// Polls them.
+    crew: Option<Crew>,
+    tally: Tally,
 }
 
 impl Members {
@@ -184,22 +190,28 @@ impl Members {
     }
 
     pub(super) fn crew_mut(&mut self) -> Option<&mut Crew> {
-        self.crew.as_deref_mut()
+        self.children.as_mut()?.crew.as_mut()
     }
 
     pub(super) fn crew_of(&mut self, group: &NodeRef) -> &mut Crew {
-        self.crew.get_or_insert_with(|| Box::new(Crew::new(group.threads())))
+        self.children.get_or_insert_default().crew.get_or_insert_with(|| Crew::new(group.threads()))
     }
 
+    /// A group's account of its children.
     pub(super) fn tally(&mut self) -> &mut Tally {
-        self.tally.get_or_insert_default()
+        &mut self.children.get_or_insert_default().tally
+    }
+
+    /// The same, if there is one.
+    pub(super) fn tally_if(&self) -> Option<&Tally> {
+        self.children.as_ref().map(|children| &children.tally)
     }
 
     /// A child is about to be removed, for it has ended. `own`: what its own lock guards.
     #[inline]
     pub(super) fn count_end(&mut self, child: &Node, own: &Inner, mark: Mark, end: ChildEnd) {
-        if let Some(tally) = &mut self.tally {
-            tally.ended(child, own, mark, end);
+        if let Some(children) = &mut self.children {
+            children.tally.ended(child, own, mark, end);
         }
     }
 
@@ -251,7 +263,7 @@ impl Members {
         let mut wakers = if emptied { std::mem::take(&mut self.watchers) } else { WakerSet::default() };
         if emptied
             && self.live() == 0
-            && let Some(crew) = &mut self.crew
+            && let Some(crew) = self.crew_mut()
         {
             crew.dismiss().into_iter().for_each(|waker| wakers.push(waker));
         }
@@ -260,7 +272,7 @@ impl Members {
 
     /// All members, the body first: it is marked and woken before its siblings (R12).
     pub(super) fn snapshot(&self) -> Vec<NodeRef> {
-        let mut all = Vec::with_capacity(self.slab.len() + 1);
+        let mut all = Vec::with_capacity(self.slab.len() + usize::from(self.body.is_some()));
         all.extend(self.body.iter().cloned());
         all.extend(self.slab.iter().map(|(_, member)| Arc::clone(member)));
         all

@@ -71,6 +71,7 @@ pub(super) struct Marked {
 }
 
 impl Node {
+    #[inline]
     pub(crate) fn new(
         kind: NodeKind,
         name: Option<Cow<'static, str>>,
@@ -80,6 +81,7 @@ impl Node {
     }
 
     /// A body shares the identity of its group.
+    #[inline]
     pub(crate) fn with_id(
         id: Id,
         kind: NodeKind,

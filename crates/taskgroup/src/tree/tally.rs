@@ -314,6 +314,7 @@ impl Node {
         let tally = inner.members().tally();
         tally.counts.spawned += completed;
         tally.counts.completed += completed;
+        tally.first.reserve(briefs.len());
         for brief in briefs.drain(..) {
             tally.times.get_or_insert_with(|| Times::begin(brief.at)).advance(brief.at);
             tally.first.push(Slot::Ended(brief.into_record()));
@@ -327,7 +328,7 @@ impl Node {
             let inner = self.lock();
             let Some(members) = &inner.members else { return account };
             account.running = members.live();
-            let Some(tally) = &members.tally else { return account };
+            let Some(tally) = members.tally_if() else { return account };
             account.counts = tally.counts;
             account.records.extend(tally.forced.iter().cloned());
             account.records.extend(tally.first.iter().filter_map(|slot| match slot {
@@ -359,14 +360,14 @@ impl Node {
         let own = self.lock();
         let place = own.place.as_ref()?;
         let inner = place.parent.node().lock();
-        inner.members.as_ref()?.tally.as_ref()?.spawned_at(place.mark)
+        inner.members.as_ref()?.tally_if()?.spawned_at(place.mark)
     }
 
     /// Since when this child has been polled, if it was cancelled already when that poll began.
     pub(super) fn polled_since(&self) -> Option<Instant> {
         let parent = self.parent()?;
         let inner = parent.node().lock();
-        let polls = &inner.members.as_ref()?.tally.as_ref()?.polls;
+        let polls = &inner.members.as_ref()?.tally_if()?.polls;
         polls.iter().find(|(id, _)| *id == self.id()).map(|(_, since)| *since)
     }
 }

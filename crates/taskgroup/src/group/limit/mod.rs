@@ -63,7 +63,7 @@ use super::core::{GroupCore, ToGroup};
 use super::spawn::Options;
 use crate::sync::{Arc, Mutex, lock};
 use crate::task::{Ended, Task, TaskCell};
-use crate::tree::{self, Member, NodeInfo};
+use crate::tree::{self, Member, Node};
 
 /// The limit of a group that has one, of its own or a limiter's.
 pub(super) struct GroupLimit {
@@ -80,12 +80,12 @@ struct Waits {
 
 impl GroupLimit {
     /// `None`: neither limit is set.
-    pub(super) fn new(limit: Option<usize>, limiter: Option<Limiter>, group: NodeInfo) -> Option<Arc<Self>> {
+    pub(super) fn new(limit: Option<usize>, limiter: Option<Limiter>, group: &Node) -> Option<Arc<Self>> {
         if limit.is_none() && limiter.is_none() {
             return None;
         }
         let beyond = limiter.map(|limiter| Arc::clone(limiter.gate()));
-        let gate = Gate::new(limit.unwrap_or(usize::MAX), beyond, Some(group));
+        let gate = Gate::new(limit.unwrap_or(usize::MAX), beyond, Some(group.info()));
         Some(Arc::new(Self { gate, waits: Mutex::new(Waits { closed: false, tickets: Slab::new() }) }))
     }
 
