@@ -163,8 +163,8 @@ fn loom_a_permit_comes_for_a_child_that_is_being_cancelled() {
 fn loom_a_group_ends_while_somebody_begins_to_wait_in_it() {
     static SEEN: Seen<2> = Seen::new();
     loom::model(|| {
-        let info = plain(NodeKind::Group).node().info();
-        let limit = GroupLimit::new(Some(0), None, info).unwrap();
+        let group = plain(NodeKind::Group);
+        let limit = GroupLimit::new(Some(0), None, group.node()).unwrap();
         let closer = thread::spawn({
             let limit = Arc::clone(&limit);
             move || limit.close()
