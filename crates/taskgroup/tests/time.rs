@@ -620,3 +620,25 @@ async fn what_a_grace_period_cannot_end_is_waited_for_in_a_frozen_host() {
         () = pass => {}
     }
 }
+
+/// What is around a future holds it once: who nests such calls must not double it each time.
+#[test]
+fn a_future_with_a_limit_is_little_larger_than_the_future() {
+    const LARGE: usize = 4096;
+    const MORE: usize = 1024;
+    let large = || async {
+        let bytes = [1_u8; LARGE];
+        tokio::task::yield_now().await;
+        Ok::<_, ()>(std::hint::black_box(&bytes).len())
+    };
+    assert!(size_of_val(&large()) >= LARGE);
+    for (name, size) in [
+        ("timeout", size_of_val(&timeout(SECOND, large()))),
+        ("shield", size_of_val(&shield(large()))),
+        ("shield_for", size_of_val(&shield_for(SECOND, large()))),
+        ("finally", size_of_val(&finally(large(), async |_how| {}))),
+        ("scope", size_of_val(&CancelScope::new().run(large()))),
+    ] {
+        assert!(size < size_of_val(&large()) + MORE, "{name}: {size}");
+    }
+}

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::core::Core;
@@ -83,34 +86,53 @@ pub fn timeout_at<F: Future>(
     limited(NodeKind::Scope, Limit::At(deadline), future, Location::caller())
 }
 
+pin_project! {
+    /// Written out: an `async` block would hold the inner future twice, as what it has captured and as what it awaits.
+    pub(super) struct Limited<F> {
+        #[pin]
+        region: Region<F>,
+        location: &'static Location<'static>,
+    }
+}
+
 pub(super) fn limited<F: Future>(
     kind: NodeKind,
     limit: Limit,
     future: F,
     location: &'static Location<'static>,
-) -> impl Future<Output = Result<F::Output, Elapsed>> + use<F> {
+) -> Limited<F> {
     let core = Arc::new(Core::new(kind, location, Some(limit)));
-    let region = Region::new(Arc::clone(&core), future);
-    async move {
-        match region.await {
-            Ok(output) => Ok(output),
-            Err(cause) => match core.expired() {
-                Some(after) => Err(Elapsed { scope: core.node().info(), after }),
-                None => no_value(&cause, location).await,
-            },
+    Limited { region: Region::new(core, future), location }
+}
+
+impl<F: Future> Future for Limited<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let cause = match ready!(this.region.as_mut().poll(cx)) {
+            Ok(output) => return Poll::Ready(Ok(output)),
+            Err(cause) => cause,
+        };
+        let core = this.region.core();
+        match core.expired() {
+            Some(after) => Poll::Ready(Err(Elapsed { scope: core.node().info(), after })),
+            None => {
+                assert_cut(&cause, this.location);
+                Poll::Pending
+            }
         }
     }
 }
 
 /// What was cut with its surroundings has no value to give. They are cut too, here; unless the future was
 /// taken out of them, and is asked again elsewhere.
-pub(super) async fn no_value<T>(cause: &CancelCause, location: &'static Location<'static>) -> T {
+pub(super) fn assert_cut(cause: &CancelCause, location: &'static Location<'static>) {
     assert!(
         tree::is_cut(),
         "the future made at {location} was cancelled with the code that it was polled in before ({cause}), and \
          polled again outside: it has no value to give"
     );
-    std::future::pending().await
 }
 
 /// A time limit passed before the work was done.

@@ -4,18 +4,23 @@
 //!   new ──▶ working ──(value, panic, cut)──▶ cleaning ──(done, or out of time)──▶ done
 //! ```
 //!
-//! The work is a scope of its own, which the surroundings' cancel reaches and cuts. Beside it stands a shield
-//! from the first poll on: it is what keeps the cancelled surroundings from being dropped before the cleanup,
-//! itself shielded, has been run.
+//! 1. The work is a scope of its own, which the surroundings' cancel reaches and cuts. Beside it stands a shield
+//!    from the first poll on, the guard: it is what keeps the cancelled surroundings from being dropped before the cleanup,
+//!    itself shielded, has been run. It is dropped last.
+//! 2. The work has been dropped before the cleanup begins.
+//! 3. Nothing of either is alive when the result comes out.
 
-use std::future::{Future, poll_fn};
+use std::fmt;
+use std::future::Future;
 use std::panic::Location;
-use std::pin::pin;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
+
 use super::core::Core;
-use super::elapsed::{limited, no_value};
+use super::elapsed::{Limited, assert_cut, limited};
 use super::region::{Place, Region};
 use crate::group::Limit;
 use crate::lost;
@@ -121,98 +126,173 @@ enum Worked<O> {
     Cut(CancelCause),
 }
 
-async fn with_cleanup<F, T, E, C, Fut>(
-    limit: Duration,
-    future: F,
-    cleanup: C,
-    location: &'static Location<'static>,
-) -> Result<T, E>
-where
-    F: Future<Output = Result<T, E>>,
-    C: FnOnce(Ending) -> Fut,
-    Fut: Future<Output = ()>,
-{
-    let mut guard = Place::new(Arc::new(Core::new(NodeKind::Shield, location, None)));
-    let mut both = pin!(work_and_clean(limit, future, cleanup, location));
-    let (worked, cleaned) = poll_fn(|cx| {
-        guard.attach();
-        let waker = guard.waker(cx);
-        both.as_mut().poll(&mut Context::from_waker(waker.as_ref().unwrap_or(cx.waker())))
-    })
-    .await;
-    drop(guard);
-    match (worked, cleaned) {
-        (Worked::Panicked(panic), cleaned) => {
-            if let Err(second) = cleaned {
-                let error = second.to_string();
-                let fields = Fields { location: Some(location), error: Some(&error), ..Fields::default() };
-                let what = format_args!("the cleanup of the `finally` at {location} {error}");
-                lost::report_with(&fields, what);
-            }
-            panic.resume()
+impl<T, E> Worked<Result<T, E>> {
+    fn ending(&self) -> Ending {
+        match self {
+            Worked::Returned(Ok(_)) => Ending::Succeeded,
+            Worked::Returned(Err(_)) => Ending::Failed,
+            Worked::Panicked(_) => Ending::Panicked,
+            Worked::Cut(cause) => Ending::Cancelled(cause.clone()),
         }
-        (_, Err(panic)) => panic.resume(),
-        (Worked::Returned(result), Ok(())) => result,
-        (Worked::Cut(cause), Ok(())) => no_value(&cause, location).await,
     }
 }
 
-async fn work_and_clean<F, T, E, C, Fut>(
+fn with_cleanup<F, T, E, C, Fut>(
     limit: Duration,
     future: F,
     cleanup: C,
     location: &'static Location<'static>,
-) -> (Worked<Result<T, E>>, Result<(), Panic>)
+) -> Finally<F, C, Fut>
 where
     F: Future<Output = Result<T, E>>,
     C: FnOnce(Ending) -> Fut,
     Fut: Future<Output = ()>,
 {
-    let worked = work(future, location).await;
-    let ending = match &worked {
-        Worked::Returned(Ok(_)) => Ending::Succeeded,
-        Worked::Returned(Err(_)) => Ending::Failed,
-        Worked::Panicked(_) => Ending::Panicked,
-        Worked::Cut(cause) => Ending::Cancelled(cause.clone()),
-    };
-    let cleaned = clean(limit, async { cleanup(ending).await }, location).await;
-    (worked, cleaned)
+    let core = |kind| Arc::new(Core::new(kind, location, None));
+    Finally {
+        work: Region::new(core(NodeKind::Scope), future),
+        shield: None,
+        guard: Place::new(core(NodeKind::Shield)),
+        phase: Phase::Working(Some(cleanup)),
+        limit,
+        location,
+    }
+}
+
+pin_project! {
+    // Written out: `async` functions that hand the work on to each other would hold it once each.
+    struct Finally<F, C, Fut>
+    where
+        F: Future,
+    {
+        #[pin]
+        work: Region<F>,
+        #[pin]
+        shield: Option<Limited<Cleanup<C, Fut>>>,
+        // Dropped after both.
+        guard: Place,
+        phase: Phase<C, F::Output>,
+        limit: Duration,
+        location: &'static Location<'static>,
+    }
+}
+
+enum Phase<C, O> {
+    Working(Option<C>),
+    Cleaning(Worked<O>),
+    Done,
+}
+
+pin_project! {
+    #[project = CleanupStage]
+    enum Cleanup<C, Fut> {
+        New { cleanup: Option<(C, Ending)> },
+        Begun { #[pin] future: Fut },
+    }
+}
+
+impl<C, Fut> Future for Cleanup<C, Fut>
+where
+    C: FnOnce(Ending) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let future = match self.as_mut().project() {
+                CleanupStage::Begun { future } => return future.poll(cx),
+                CleanupStage::New { cleanup } => {
+                    let (cleanup, ending) = cleanup.take().expect("not polled again when it has panicked");
+                    cleanup(ending)
+                }
+            };
+            self.set(Cleanup::Begun { future });
+        }
+    }
+}
+
+impl<F, T, E, C, Fut> Future for Finally<F, C, Fut>
+where
+    F: Future<Output = Result<T, E>>,
+    C: FnOnce(Ending) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    type Output = Result<T, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let mut this = self.project();
+        if matches!(this.phase, Phase::Done) {
+            return Poll::Pending;
+        }
+        this.guard.attach();
+        let waker = this.guard.waker(cx);
+        let mut cx = Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
+        if let Phase::Working(cleanup) = this.phase {
+            let worked = ready!(poll_work(this.work.as_mut(), &mut cx));
+            let cleanup = Cleanup::New { cleanup: cleanup.take().map(|cleanup| (cleanup, worked.ending())) };
+            let limit = Limit::After(*this.limit);
+            this.shield.set(Some(limited(NodeKind::Shield, limit, cleanup, this.location)));
+            *this.phase = Phase::Cleaning(worked);
+        }
+        let Some(shield) = this.shield.as_mut().as_pin_mut() else { unreachable!("set when the work ended") };
+        let cleaned = match catch(|| shield.poll(&mut cx)) {
+            Ok(polled) => Ok(ready!(polled)),
+            Err(panic) => Err(panic),
+        };
+        this.shield.set(None);
+        if let Ok(Err(_)) = &cleaned {
+            report(
+                this.location,
+                None,
+                format_args!("was cancelled: it had not ended after {:?}", this.limit),
+            );
+        }
+        let Phase::Cleaning(worked) = std::mem::replace(this.phase, Phase::Done) else {
+            unreachable!("left when the cleanup has ended")
+        };
+        this.guard.leave();
+        finish(worked, cleaned.err(), this.location)
+    }
 }
 
 /// The work, in a scope that its surroundings' cancel reaches.
-async fn work<F: Future>(future: F, location: &'static Location<'static>) -> Worked<F::Output> {
-    let core = Arc::new(Core::new(NodeKind::Scope, location, None));
-    let mut region = pin!(Region::new(core, future));
-    let worked = poll_fn(|cx| match catch(|| region.as_mut().poll_to_end(cx)) {
-        Ok(polled) => polled.map(|end| match end {
+fn poll_work<F: Future>(mut work: Pin<&mut Region<F>>, cx: &mut Context<'_>) -> Poll<Worked<F::Output>> {
+    let worked = match catch(|| work.as_mut().poll_to_end(cx)) {
+        Ok(polled) => match ready!(polled) {
             Ok(output) => Worked::Returned(output),
             Err(cause) => Worked::Cut(cause),
-        }),
-        Err(panic) => Poll::Ready(Worked::Panicked(panic)),
-    })
-    .await;
-    match catch(|| region.as_mut().clear()) {
-        Ok(()) => worked,
+        },
         Err(panic) => Worked::Panicked(panic),
+    };
+    let cleared = catch(|| work.as_mut().clear());
+    work.leave();
+    Poll::Ready(cleared.map_or_else(Worked::Panicked, |()| worked))
+}
+
+/// What comes out when both have ended.
+fn finish<T, E>(
+    worked: Worked<Result<T, E>>,
+    cleanups_panic: Option<Panic>,
+    location: &'static Location<'static>,
+) -> Poll<Result<T, E>> {
+    match (worked, cleanups_panic) {
+        (Worked::Panicked(panic), second) => {
+            if let Some(second) = second {
+                report(location, Some(&second.to_string()), format_args!("{second}"));
+            }
+            panic.resume()
+        }
+        (_, Some(panic)) => panic.resume(),
+        (Worked::Returned(result), None) => Poll::Ready(result),
+        (Worked::Cut(cause), None) => {
+            assert_cut(&cause, location);
+            Poll::Pending
+        }
     }
 }
 
-/// The cleanup, shielded. Out of time is logged, a panic handed back.
-async fn clean(
-    limit: Duration,
-    cleanup: impl Future<Output = ()>,
-    location: &'static Location<'static>,
-) -> Result<(), Panic> {
-    let mut shield = pin!(limited(NodeKind::Shield, Limit::After(limit), cleanup, location));
-    let cleaned = poll_fn(|cx| match catch(|| shield.as_mut().poll(cx)) {
-        Ok(polled) => polled.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    });
-    if cleaned.await?.is_err() {
-        let what = format_args!(
-            "the cleanup of the `finally` at {location} was cancelled: it had not ended after {limit:?}"
-        );
-        lost::report_with(&Fields { location: Some(location), ..Fields::default() }, what);
-    }
-    Ok(())
+fn report(location: &'static Location<'static>, error: Option<&str>, what: fmt::Arguments<'_>) {
+    let fields = Fields { location: Some(location), error, ..Fields::default() };
+    lost::report_with(&fields, format_args!("the cleanup of the `finally` at {location} {what}"));
 }

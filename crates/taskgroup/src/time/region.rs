@@ -77,11 +77,13 @@ impl<F: Future> Region<F> {
             first = false;
             let inside = match turn {
                 Turn::Ready(output) => {
+                    this.timer.set(None);
                     this.place.leave();
                     return Poll::Ready(Ok(output));
                 }
                 Turn::Cut => {
                     let cause = core.node().cause().expect("who is cut has been cancelled");
+                    this.timer.set(None);
                     this.place.leave();
                     return Poll::Ready(Err(cause));
                 }
@@ -97,9 +99,18 @@ impl<F: Future> Region<F> {
         }
     }
 
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.place.core
+    }
+
     /// Drops the future, if it has not ended.
     pub(super) fn clear(self: Pin<&mut Self>) {
         self.project().future.set(None);
+    }
+
+    /// Takes it out of the tree, if it has not ended.
+    pub(super) fn leave(self: Pin<&mut Self>) {
+        self.project().place.leave();
     }
 }
 
@@ -215,6 +226,7 @@ impl Place {
         if self.member.take().is_none() {
             return;
         }
+        self.waker = None;
         self.core.end();
         let node = self.core.node();
         if node.has_had_members() {

@@ -4,9 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
+use std::pin::Pin;
 use std::sync::OnceLock;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::core::{Core, Refusal};
@@ -130,8 +133,22 @@ impl CancelScope {
     ///
     /// With a deadline, outside a tokio runtime with its clock enabled.
     pub fn run<F: Future>(self, future: F) -> impl Future<Output = Result<F::Output, Cancelled>> + use<F> {
-        let region = Region::new(self.core(), future);
-        async move { region.await.map_err(Cancelled::new) }
+        Scoped { region: Region::new(self.core(), future) }
+    }
+}
+
+pin_project! {
+    struct Scoped<F> {
+        #[pin]
+        region: Region<F>,
+    }
+}
+
+impl<F: Future> Future for Scoped<F> {
+    type Output = Result<F::Output, Cancelled>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().region.poll(cx).map_err(Cancelled::new)
     }
 }
 

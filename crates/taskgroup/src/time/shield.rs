@@ -2,7 +2,11 @@
 
 use std::future::Future;
 use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+
+use pin_project_lite::pin_project;
 
 use super::core::Core;
 use super::elapsed::{Elapsed, limited};
@@ -53,12 +57,24 @@ use crate::tree::NodeKind;
 #[track_caller]
 pub fn shield<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
     let core = Arc::new(Core::new(NodeKind::Shield, Location::caller(), None));
-    let region = Region::new(core, future);
-    async move {
-        match region.await {
-            Ok(output) => output,
+    Shield { region: Region::new(core, future) }
+}
+
+pin_project! {
+    struct Shield<F> {
+        #[pin]
+        region: Region<F>,
+    }
+}
+
+impl<F: Future> Future for Shield<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match ready!(self.project().region.poll(cx)) {
+            Ok(output) => Poll::Ready(output),
             // Nobody has a handle of it: it is cancelled only where it is dropped.
-            Err(_) => std::future::pending().await,
+            Err(_) => Poll::Pending,
         }
     }
 }
