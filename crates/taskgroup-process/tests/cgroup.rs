@@ -123,6 +123,7 @@ async fn groups_within_it_are_killed_and_removed() {
     let inner = group.join("outer/inner");
     std::fs::create_dir_all(&inner).unwrap();
     std::fs::create_dir(group.join("other")).unwrap();
+    std::fs::create_dir(group.join(".hidden")).unwrap();
     std::fs::write(inner.join("cgroup.procs"), running.pid().to_string()).unwrap();
     running.kill();
     assert_eq!(soon(running.wait()).await.signal(), Some(9));
@@ -167,6 +168,34 @@ async fn sigkill_to_the_keeper() {
         assert_eq!(delegated.groups(), Vec::<PathBuf>::new());
     }
     watch.assert_nobody().await;
+}
+
+/// Dropped while it waits for what a killed keeper has left behind, before anybody has begun to end that.
+#[test]
+fn a_drop_while_orphans_are_to_be_ended() {
+    let Some(delegated) = Delegated::find() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut watch = Watch::new();
+        let (go, held) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || held.recv());
+        let command = watch.command(&format!("{KINDS} say up ignore hold")).cgroup(&delegated.folder);
+        let mut running = command.start().await.unwrap();
+        watch.lines(COUNT + 1).await;
+        kill(parent_of(running.pid() as i32), libc::SIGKILL);
+        assert!(tokio::time::timeout(SHORT, running.wait()).await.is_err());
+        drop(running);
+        assert_eq!(alive(&watch.mark), Vec::<String>::new());
+        assert_eq!(delegated.groups(), Vec::<PathBuf>::new());
+        drop(go);
+        let _ = busy.await;
+        watch.assert_nobody().await;
+    });
 }
 
 #[tokio::test]

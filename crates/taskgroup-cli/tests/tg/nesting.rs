@@ -83,8 +83,9 @@ fn three_deep() {
     let program = folder.tg(["run", "--grace", "12s", "exec sh middle"]).start();
     here.hears();
     program.signal("TERM");
-    program.end().code(143);
-    assert_eq!(folder.read("order"), "inner 143\nmiddle 143\n");
+    let ended = program.end().code(143);
+    assert!(folder.has("order"), "{}", ended.err);
+    assert_eq!(folder.read("order"), "inner 143\nmiddle 143\n", "{}", ended.err);
     all_gone(&pids(&folder, "pids"));
 }
 

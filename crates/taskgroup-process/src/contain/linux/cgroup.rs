@@ -60,6 +60,16 @@ impl Group {
         }
     }
 
+    /// Kills all that are in it, and removes it. Two may do so at once.
+    pub(super) fn end(&self) {
+        if let Some(held) = self.held() {
+            held.remove(|| match std::fs::remove_dir(&self.path) {
+                Ok(()) => true,
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            });
+        }
+    }
+
     fn held(&self) -> Option<Held> {
         let path = [self.path.as_os_str().as_bytes(), b"\0"].concat();
         Held::open(CStr::from_bytes_with_nul(&path).ok()?).ok()
@@ -68,9 +78,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(held) = self.held() {
-            held.remove(|| std::fs::remove_dir(&self.path).is_ok());
-        }
+        self.end();
     }
 }
 
@@ -124,7 +132,8 @@ fn remove_groups_in(folder: &OwnedFd, depth: u32) {
     let Some(list) = sys::File::open_at(folder.as_raw_fd(), c".", libc::O_DIRECTORY) else { return };
     sys::for_each_entry_of(&list, &mut |name| {
         let mut text = [0; 256];
-        let Some(place) = text.get_mut(..name.len()).filter(|_| !name.starts_with(b".")) else { return };
+        let is_group = name != b"." && name != b"..";
+        let Some(place) = text.get_mut(..name.len()).filter(|_| is_group) else { return };
         place.copy_from_slice(name);
         let Ok(name) = CStr::from_bytes_until_nul(&text) else { return };
         let is_busy = sys::remove_folder_at(folder.as_raw_fd(), name) == Err(libc::EBUSY);
