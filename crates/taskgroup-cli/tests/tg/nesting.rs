@@ -79,7 +79,8 @@ fn three_deep() {
     let folder = Folder::new();
     let mut here = folder.gate("here");
     scripts(&folder, STUBBORN);
-    folder.write("middle", "trap : TERM\n$TG run 'exec sh inner'\necho middle $? >> order\n");
+    // Each has seconds more than the one inside: a busy disk takes long to write a line.
+    folder.write("middle", "trap : TERM\n$TG run --grace 1h 'exec sh inner'\necho middle $? >> order\n");
     let program = folder.tg(["run", "--grace", "12s", "exec sh middle"]).start();
     here.hears();
     program.signal("TERM");
