@@ -215,6 +215,34 @@ async fn sigkill_to_the_program() {
     assert_eq!(delegated.groups(), Vec::<PathBuf>::new());
 }
 
+/// Killed at some moment of its start, or of its command's.
+#[tokio::test]
+async fn sigkill_to_a_program_that_just_starts() {
+    let Some(delegated) = Delegated::find() else { return };
+    for tenths in 0..200 {
+        let mut watch = Watch::new();
+        let mut program = watch.program("program grouped ready hold");
+        program.env("TASKGROUP_TEST_CGROUP", &delegated.folder).stdin(std::process::Stdio::null());
+        let mut child = program.spawn().unwrap();
+        drop(program);
+        std::thread::sleep(Duration::from_micros(100 * tenths));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        watch.gone().await;
+        assert_eq!(delegated.groups(), Vec::<PathBuf>::new(), "after {tenths} tenths of a millisecond");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_frozen_is_refused() {
+    let Some(delegated) = Delegated::find() else { return };
+    std::fs::write(delegated.folder.join("cgroup.freeze"), "1").unwrap();
+    let error = soon(Command::new("true").cgroup(&delegated.folder).run()).await.unwrap_err();
+    let Error::NotStarted { source, .. } = error else { panic!("{error}") };
+    assert!(source.to_string().contains("frozen"), "{source}");
+    assert_eq!(delegated.groups(), Vec::<PathBuf>::new());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chains() {
     let Some(delegated) = Delegated::find() else { return };

@@ -97,7 +97,7 @@ impl Contained {
             }
         };
         let mark = format!("{}-{started}.{number}", std::process::id());
-        let group = spec.cgroup.as_ref().map(|folder| Group::make(folder, &mark));
+        let group = spec.cgroup.as_ref().map(|folder| Group::within(folder, &mark));
         let mut group = group.transpose().map_err(Refused::because)?;
         let image = image::write(&spec, &mark, group.as_ref().map(Group::path)).map_err(Refused::because)?;
         let folder =
@@ -360,6 +360,15 @@ fn refused(errno: i32, step: Step) -> Refused {
             io::Error::other(format!(
                 "its cgroup: it cannot be moved there, which takes a right to the folder above: {system}"
             ))
+        }
+        Step::GroupFolder => {
+            let system = io::Error::from_raw_os_error(errno);
+            let cause = match errno {
+                libc::ENOSYS => "the kernel has no cgroup.kill, which is from Linux 5.14 on".to_owned(),
+                libc::EBUSY => "the folder is frozen, and a command in it would not start".to_owned(),
+                _ => format!("it cannot be made: {system}"),
+            };
+            io::Error::other(format!("its cgroup: {cause}"))
         }
         Step::Program | Step::Directory => io::Error::from_raw_os_error(errno),
     };
