@@ -198,6 +198,23 @@ fn a_drop_while_orphans_are_to_be_ended() {
     });
 }
 
+/// The keeper of a program inside is in the cgroup of the outer command, and what it keeps is not: it has the time to end that.
+#[tokio::test]
+async fn sigkill_to_the_keeper_of_a_program_with_groups() {
+    let Some(delegated) = Delegated::find() else { return };
+    let mut watch = Watch::new();
+    let command = watch.command(&format!("program grouped {KINDS} say up ignore hold"));
+    let command = command.env("TASKGROUP_TEST_CGROUP", &delegated.folder).cgroup(&delegated.folder);
+    let mut running = command.start().await.unwrap();
+    watch.lines(COUNT + 1).await;
+    assert_eq!(delegated.groups().len(), 2);
+    kill(parent_of(running.pid() as i32), libc::SIGKILL);
+    soon(running.wait()).await;
+    assert_eq!(alive(&watch.mark), Vec::<String>::new());
+    assert_eq!(delegated.groups(), Vec::<PathBuf>::new());
+    watch.assert_nobody().await;
+}
+
 #[tokio::test]
 async fn sigkill_to_the_program() {
     let Some(delegated) = Delegated::find() else { return };

@@ -294,10 +294,12 @@ impl Contained {
 
 /// Ends what a killed keeper has left behind; says how many were found. Blocks.
 fn end_orphans(group: Option<&Group>, mark: &str, init: Option<(i32, u64)>) -> usize {
+    let found = orphans::end(mark, init);
+    // Not before: keepers of programs among the orphans are in it, and what they keep may be in cgroups elsewhere.
     if let Some(group) = group {
         group.end();
     }
-    orphans::end(mark, init)
+    found
 }
 
 impl Drop for Contained {
