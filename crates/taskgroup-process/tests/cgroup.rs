@@ -123,6 +123,7 @@ async fn groups_within_it_are_killed_and_removed() {
     let inner = group.join("outer/inner");
     std::fs::create_dir_all(&inner).unwrap();
     std::fs::create_dir(group.join("other")).unwrap();
+    std::fs::create_dir(group.join(".hidden")).unwrap();
     std::fs::write(inner.join("cgroup.procs"), running.pid().to_string()).unwrap();
     running.kill();
     assert_eq!(soon(running.wait()).await.signal(), Some(9));
@@ -169,6 +170,51 @@ async fn sigkill_to_the_keeper() {
     watch.assert_nobody().await;
 }
 
+/// Dropped while it waits for what a killed keeper has left behind, before anybody has begun to end that.
+#[test]
+fn a_drop_while_orphans_are_to_be_ended() {
+    let Some(delegated) = Delegated::find() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut watch = Watch::new();
+        let (go, held) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || held.recv());
+        let command = watch.command(&format!("{KINDS} say up ignore hold")).cgroup(&delegated.folder);
+        let mut running = command.start().await.unwrap();
+        watch.lines(COUNT + 1).await;
+        kill(parent_of(running.pid() as i32), libc::SIGKILL);
+        assert!(tokio::time::timeout(SHORT, running.wait()).await.is_err());
+        drop(running);
+        assert_eq!(alive(&watch.mark), Vec::<String>::new());
+        assert_eq!(delegated.groups(), Vec::<PathBuf>::new());
+        drop(go);
+        let _ = busy.await;
+        watch.assert_nobody().await;
+    });
+}
+
+/// The keeper of a program inside is in the cgroup of the outer command, and what it keeps is not: it has the time to end that.
+#[tokio::test]
+async fn sigkill_to_the_keeper_of_a_program_with_groups() {
+    let Some(delegated) = Delegated::find() else { return };
+    let mut watch = Watch::new();
+    let command = watch.command(&format!("program grouped {KINDS} say up ignore hold"));
+    let command = command.env("TASKGROUP_TEST_CGROUP", &delegated.folder).cgroup(&delegated.folder);
+    let mut running = command.start().await.unwrap();
+    watch.lines(COUNT + 1).await;
+    assert_eq!(delegated.groups().len(), 2);
+    kill(parent_of(running.pid() as i32), libc::SIGKILL);
+    soon(running.wait()).await;
+    assert_eq!(alive(&watch.mark), Vec::<String>::new());
+    assert_eq!(delegated.groups(), Vec::<PathBuf>::new());
+    watch.assert_nobody().await;
+}
+
 #[tokio::test]
 async fn sigkill_to_the_program() {
     let Some(delegated) = Delegated::find() else { return };
@@ -183,6 +229,34 @@ async fn sigkill_to_the_program() {
     child.wait().unwrap();
     // The keeper removes the group before it ends.
     watch.gone().await;
+    assert_eq!(delegated.groups(), Vec::<PathBuf>::new());
+}
+
+/// Killed at some moment of its start, or of its command's.
+#[tokio::test]
+async fn sigkill_to_a_program_that_just_starts() {
+    let Some(delegated) = Delegated::find() else { return };
+    for tenths in 0..200 {
+        let mut watch = Watch::new();
+        let mut program = watch.program("program grouped ready hold");
+        program.env("TASKGROUP_TEST_CGROUP", &delegated.folder).stdin(std::process::Stdio::null());
+        let mut child = program.spawn().unwrap();
+        drop(program);
+        std::thread::sleep(Duration::from_micros(100 * tenths));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        watch.gone().await;
+        assert_eq!(delegated.groups(), Vec::<PathBuf>::new(), "after {tenths} tenths of a millisecond");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_frozen_is_refused() {
+    let Some(delegated) = Delegated::find() else { return };
+    std::fs::write(delegated.folder.join("cgroup.freeze"), "1").unwrap();
+    let error = soon(Command::new("true").cgroup(&delegated.folder).run()).await.unwrap_err();
+    let Error::NotStarted { source, .. } = error else { panic!("{error}") };
+    assert!(source.to_string().contains("frozen"), "{source}");
     assert_eq!(delegated.groups(), Vec::<PathBuf>::new());
 }
 

@@ -79,12 +79,14 @@ fn three_deep() {
     let folder = Folder::new();
     let mut here = folder.gate("here");
     scripts(&folder, STUBBORN);
-    folder.write("middle", "trap : TERM\n$TG run 'exec sh inner'\necho middle $? >> order\n");
+    // Each has seconds more than the one inside: a busy disk takes long to write a line.
+    folder.write("middle", "trap : TERM\n$TG run --grace 1h 'exec sh inner'\necho middle $? >> order\n");
     let program = folder.tg(["run", "--grace", "12s", "exec sh middle"]).start();
     here.hears();
     program.signal("TERM");
-    program.end().code(143);
-    assert_eq!(folder.read("order"), "inner 143\nmiddle 143\n");
+    let ended = program.end().code(143);
+    assert!(folder.has("order"), "{}", ended.err);
+    assert_eq!(folder.read("order"), "inner 143\nmiddle 143\n", "{}", ended.err);
     all_gone(&pids(&folder, "pids"));
 }
 

@@ -110,7 +110,8 @@ fn an_output_that_stays_open_holds_up_nothing() {
     assert!(std::process::Command::new("mkfifo").arg(folder.path("handed")).status().unwrap().success());
     let mut outsider =
         std::process::Command::new("sh").args(["-c", outside]).current_dir(folder.root()).spawn().unwrap();
-    let program = folder.tg(["run", "echo before; echo $$ > handed; read x < go; echo after"]).start();
+    // In a process of its own: the output of the job's shell never is the pipe that hands the pid over.
+    let program = folder.tg(["run", "echo before; (echo $$ > handed); read x < go; echo after"]).start();
     here.hears();
     // One of the two goes on: if it is the outsider, another line is for the job.
     go.opens(2);

@@ -37,8 +37,10 @@ fn the_key_t_and_usr1_show_what_runs() {
     folder.write("jobs.toml", "[job.build]\nrun='echo $$ > pids; echo > here; read x < go'\n");
     let pty = Pty::new();
     let before = pty.modes();
-    let program = pty.start(folder.tg(["run", "-f", "jobs.toml"]));
+    let program = pty.start(folder.tg(["run", "-v", "-f", "jobs.toml"]));
     here.hears();
+    // The job may speak before tg has been told that it runs.
+    pty.screen.wait_for("started build");
     let told = format!("build  pid {}", pids(&folder, "pids")[0]);
     pty.types("x t");
     pty.screen.wait_for("1 job running");

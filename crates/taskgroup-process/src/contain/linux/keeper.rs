@@ -159,7 +159,7 @@ impl Keeper {
         };
         let image = Image::map(image).ok_or_else(Failure::last)?;
         let terminal = terminal.as_ref().filter(|_| has_terminal);
-        let group = image.group().map(Held::open).transpose()?;
+        let group = image.group().map(Held::make).transpose()?;
         let start = Start {
             image: &image,
             group: group.as_ref(),
@@ -167,14 +167,17 @@ impl Keeper {
             streams: [stdin, stdout, stderr],
             terminal,
         };
-        let leader = if image.is_isolated() {
-            let (init, leader) = init::start(&start, &self.stack)?;
-            self.set.pass_over(init.pid);
-            self.init = Some(init);
-            leader
+        let started = if image.is_isolated() {
+            init::start(&start, &self.stack).map(|(init, leader)| (Some(init), leader))
         } else {
-            exec::start(&start, &self.stack)?
+            exec::start(&start, &self.stack).map(|leader| (None, leader))
         };
+        if let (Err(_), Some(group)) = (&started, &group) {
+            remove(group, &image);
+        }
+        let (init, leader) = started?;
+        self.set.pass_over(init.as_ref().map_or(0, |init| init.pid));
+        self.init = init;
         let init = self.init.as_ref().map_or(0, |init| init.pid as u32);
         self.kept = Kept { leader, grace: image.grace(), ..Kept::default() };
         self.group = group.map(|group| (group, image));
@@ -424,11 +427,7 @@ impl Keeper {
         self.set.pass_over(0);
         self.init = None;
         if let Some((group, image)) = self.group.take() {
-            let path = image.group().unwrap_or_default();
-            group.remove(|| {
-                let removed = sys::remove_folder_at(libc::AT_FDCWD, path);
-                matches!(removed, Ok(()) | Err(libc::ENOENT))
-            });
+            remove(&group, &image);
         }
         let notice = Notice::Empty(Tally { survivors, ..self.kept.tally }).to_bytes(&[]);
         while !self.program_is_gone && !sys::send(self.stream.as_raw_fd(), &notice) {
@@ -440,6 +439,12 @@ impl Keeper {
             }
         }
     }
+}
+
+/// Removes the cgroup of this image.
+fn remove(group: &Held, image: &Image) {
+    let path = image.group().unwrap_or_default();
+    group.remove(|| matches!(sys::remove_folder_at(libc::AT_FDCWD, path), Ok(()) | Err(libc::ENOENT)));
 }
 
 impl Kept {

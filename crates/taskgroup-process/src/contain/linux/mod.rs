@@ -34,8 +34,8 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -74,7 +74,7 @@ pub(crate) struct Contained {
     mark: String,
     /// The init of its namespace, if it is isolated, and the time of that one's start.
     init: Option<(i32, u64)>,
-    group: Option<Group>,
+    group: Option<Arc<Group>>,
     notice: [u8; NOTICE],
     filled: usize,
     /// The keeper was killed, and what it has left behind has not been ended yet.
@@ -97,7 +97,7 @@ impl Contained {
             }
         };
         let mark = format!("{}-{started}.{number}", std::process::id());
-        let group = spec.cgroup.as_ref().map(|folder| Group::make(folder, &mark));
+        let group = spec.cgroup.as_ref().map(|folder| Group::within(folder, &mark));
         let mut group = group.transpose().map_err(Refused::because)?;
         let image = image::write(&spec, &mark, group.as_ref().map(Group::path)).map_err(Refused::because)?;
         let folder =
@@ -121,7 +121,7 @@ impl Contained {
             match answer {
                 Some((wire::Notice::Started { pid, init }, _)) => {
                     this.pid = pid;
-                    this.group = group.take();
+                    this.group = group.take().map(Arc::new);
                     let init = init as i32;
                     this.init =
                         if init == 0 { None } else { proc::stat(init).map(|stat| (init, stat.started)) };
@@ -278,26 +278,35 @@ impl Contained {
     async fn lost(&mut self) -> Tally {
         self.has_orphans = true;
         self.forget();
-        let group = self.group.take();
-        let mark = self.mark.clone();
-        let init = self.init;
-        let ended = tokio::task::spawn_blocking(move || {
-            drop(group);
-            orphans::end(&mark, init)
-        })
-        .await;
+        // A copy: it may be a while until somebody runs this, and who drops `self` before does the same.
+        let (group, mark, init) = (self.group.clone(), self.mark.clone(), self.init);
+        let ended = tokio::task::spawn_blocking(move || end_orphans(group.as_deref(), &mark, init)).await;
         // A runtime that is being shut down runs nothing.
-        let killed = ended.unwrap_or_else(|_| orphans::end(&self.mark, init));
+        let killed = ended.unwrap_or_else(|_| self.end_orphans());
         self.has_orphans = false;
         Tally { is_lost: true, killed: u32::try_from(killed).unwrap_or(u32::MAX), ..Tally::default() }
     }
+
+    fn end_orphans(&self) -> usize {
+        end_orphans(self.group.as_deref(), &self.mark, self.init)
+    }
+}
+
+/// Ends what a killed keeper has left behind; says how many were found. Blocks.
+fn end_orphans(group: Option<&Group>, mark: &str, init: Option<(i32, u64)>) -> usize {
+    let found = orphans::end(mark, init);
+    // Not before: keepers of programs among the orphans are in it, and what they keep may be in cgroups elsewhere.
+    if let Some(group) = group {
+        group.end();
+    }
+    found
 }
 
 impl Drop for Contained {
     /// Kills everything and waits for it (R2).
     fn drop(&mut self) {
         if self.has_orphans {
-            orphans::end(&self.mark, self.init);
+            self.end_orphans();
             return;
         }
         self.kill();
@@ -330,8 +339,7 @@ impl Drop for Contained {
             }
         }
         if self.has_orphans {
-            drop(self.group.take());
-            orphans::end(&self.mark, self.init);
+            self.end_orphans();
         }
     }
 }
@@ -354,6 +362,15 @@ fn refused(errno: i32, step: Step) -> Refused {
             io::Error::other(format!(
                 "its cgroup: it cannot be moved there, which takes a right to the folder above: {system}"
             ))
+        }
+        Step::GroupFolder => {
+            let system = io::Error::from_raw_os_error(errno);
+            let cause = match errno {
+                libc::ENOSYS => "the kernel has no cgroup.kill, which is from Linux 5.14 on".to_owned(),
+                libc::EBUSY => "the folder is frozen, and a command in it would not start".to_owned(),
+                _ => format!("it cannot be made: {system}"),
+            };
+            io::Error::other(format!("its cgroup: {cause}"))
         }
         Step::Program | Step::Directory => io::Error::from_raw_os_error(errno),
     };

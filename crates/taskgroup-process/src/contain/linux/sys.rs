@@ -54,6 +54,12 @@ pub(super) fn open_at(folder: RawFd, name: &CStr, flags: i32) -> Option<OwnedFd>
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Makes a folder; `Err` with the error's number.
+pub(super) fn make_folder(path: &CStr) -> Result<(), i32> {
+    // SAFETY: the path ends in NUL.
+    if unsafe { libc::mkdir(path.as_ptr(), 0o777) } == 0 { Ok(()) } else { Err(errno()) }
+}
+
 /// Removes an empty folder; `Err` with the error's number.
 pub(super) fn remove_folder_at(folder: RawFd, name: &CStr) -> Result<(), i32> {
     // SAFETY: the name ends in NUL.

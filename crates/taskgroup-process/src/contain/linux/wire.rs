@@ -24,6 +24,8 @@ pub(super) enum Step {
     Isolation,
     /// Entering the cgroup.
     Group,
+    /// Making it.
+    GroupFolder,
 }
 
 impl Step {
@@ -33,6 +35,7 @@ impl Step {
             1 => Self::Directory,
             2 => Self::Isolation,
             3 => Self::Group,
+            4 => Self::GroupFolder,
             _ => Self::Program,
         }
     }
@@ -183,6 +186,7 @@ mod tests {
             Notice::Refused { errno: 2, step: Step::Directory },
             Notice::Refused { errno: 2, step: Step::Isolation },
             Notice::Refused { errno: 2, step: Step::Group },
+            Notice::Refused { errno: 2, step: Step::GroupFolder },
             Notice::Stopped { signal: 21 },
             Notice::LeaderEnded { status: 0x0f00 },
             Notice::Leaked { pid: u32::MAX },
