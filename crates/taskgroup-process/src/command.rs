@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::contain::{Contained, Refused, Spec};
 use crate::error::Error;
@@ -261,13 +261,15 @@ impl Command {
         let shown = self.shown();
         let directory = self.directory.clone();
         let (policy, grace) = (self.leaks, self.grace);
+        // Read before: it may have run for a while when this program is told that it does.
+        let began = (SystemTime::now(), Instant::now());
         let prepared = self.prepare().map_err(|error| Refused { error, directory: false });
         let started = match prepared {
             Ok((spec, pipes)) => Contained::start(spec).await.map(|contained| (contained, pipes)),
             Err(refused) => Err(refused),
         };
         match started {
-            Ok((contained, pipes)) => Ok(Running::new(contained, pipes, shown, policy, grace)),
+            Ok((contained, pipes)) => Ok(Running::new(contained, pipes, shown, policy, grace, began)),
             Err(refused) => Err(refusal(shown, directory, refused)),
         }
     }

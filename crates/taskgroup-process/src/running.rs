@@ -72,6 +72,7 @@ impl Running {
         program: String,
         policy: LeakPolicy,
         grace: Duration,
+        (started_at, started): (SystemTime, Instant),
     ) -> Self {
         Self {
             contained,
@@ -81,8 +82,8 @@ impl Running {
             program,
             policy,
             grace,
-            started_at: SystemTime::now(),
-            started: Instant::now(),
+            started_at,
+            started,
             ended: Ended::ByItself,
             leaks: Vec::new(),
             exit: None,
