@@ -405,7 +405,10 @@ enum Goes {
 /// A child that owns its own start, and drops it while it is being polled or dropped: it is ended once.
 async fn own_start(goes: Goes) {
     let alive = Alive::new();
-    let group: &'static LocalGroup<'static> = Box::leak(Box::default());
+    // The start refers to the group, and stands in one of its children: so the group is freed by hand.
+    let owned = Box::into_raw(Box::<LocalGroup<'static>>::default());
+    // SAFETY: it is freed when the start, the run and the child are gone.
+    let group: &'static LocalGroup<'static> = unsafe { &*owned };
     let slot: Rc<RefCell<Option<Start>>> = Rc::default();
     let (taken, guard) = (Rc::clone(&slot), alive.guard());
     let start = group.start::<(), (), _>(move |ready| async move {
@@ -447,6 +450,9 @@ async fn own_start(goes: Goes) {
     let report = group.report();
     let cut = if goes == Goes::WhenTheChildReturns { 0 } else { 1 };
     assert_eq!((report.spawned(), report.cut()), (1, cut), "{goes:?}");
+    assert!(slot.borrow().is_none());
+    // SAFETY: made above, and nobody refers to it any more.
+    drop(unsafe { Box::from_raw(owned) });
 }
 
 #[tokio::test(start_paused = true)]
