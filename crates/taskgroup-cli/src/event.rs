@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use taskgroup_process::signal;
 
 /// The version of the JSON form, in each line as `v`.
 pub(crate) const VERSION: u32 = 1;
@@ -302,7 +303,7 @@ impl fmt::Display for Outcome {
         match self {
             Outcome::Succeeded => write!(f, "succeeded"),
             Outcome::Failed { code } => write!(f, "exit code {code}"),
-            Outcome::Killed { signal } => write!(f, "killed by {}", signal_name(*signal)),
+            Outcome::Killed { signal } => write!(f, "killed by {}", signal::name(*signal)),
             Outcome::TimedOut { limit, .. } => write!(f, "timed out after {}", brief(*limit)),
             Outcome::Cancelled { cause, .. } => write!(f, "cancelled: {cause}"),
             Outcome::NotFound => write!(f, "command not found"),
@@ -317,7 +318,7 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Ending::Exited { code } => write!(f, "exit code {code}"),
-            Ending::Signalled { signal } => write!(f, "ended by {}", signal_name(*signal)),
+            Ending::Signalled { signal } => write!(f, "ended by {}", signal::name(*signal)),
             Ending::NotRunning => write!(f, "between two attempts"),
         }
     }
@@ -438,32 +439,6 @@ pub(crate) fn brief(duration: Duration) -> String {
         _ if seconds % 3600 < 60 => format!("{}h", seconds / 3600),
         _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
     }
-}
-
-/// The name of a signal, for instance `SIGTERM`.
-pub(crate) fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        libc::SIGHUP => "SIGHUP",
-        libc::SIGINT => "SIGINT",
-        libc::SIGQUIT => "SIGQUIT",
-        libc::SIGILL => "SIGILL",
-        libc::SIGTRAP => "SIGTRAP",
-        libc::SIGABRT => "SIGABRT",
-        libc::SIGBUS => "SIGBUS",
-        libc::SIGFPE => "SIGFPE",
-        libc::SIGKILL => "SIGKILL",
-        libc::SIGUSR1 => "SIGUSR1",
-        libc::SIGSEGV => "SIGSEGV",
-        libc::SIGUSR2 => "SIGUSR2",
-        libc::SIGPIPE => "SIGPIPE",
-        libc::SIGALRM => "SIGALRM",
-        libc::SIGTERM => "SIGTERM",
-        libc::SIGXCPU => "SIGXCPU",
-        libc::SIGXFSZ => "SIGXFSZ",
-        libc::SIGSYS => "SIGSYS",
-        _ => return format!("signal {signal}"),
-    };
-    name.into()
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use taskgroup_process::signal;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Due, Scheduler};
 use crate::console::ConsoleThread;
-use crate::event::{Cause, Event, signal_name};
+use crate::event::{Cause, Event};
 use crate::run::signals::Asked;
 
 /// How long a run waits for its readers when its jobs must have ended, after a signal.
@@ -85,13 +86,13 @@ impl Scheduler {
         if self.state.is_ending() {
             // One that comes while the run ends for another cause is the first one.
             if self.state.asked_again(signal) && !self.orders.borrow().is_hurried {
-                self.untold.push_back(Event::Hurried { signal: signal_name(signal) });
+                self.untold.push_back(Event::Hurried { signal: signal::name(signal) });
                 self.hurry();
             }
         } else {
             let cause = match grace_max {
                 Some(_) => Cause::Outer,
-                None => Cause::Signal { signal: signal_name(signal) },
+                None => Cause::Signal { signal: signal::name(signal) },
             };
             self.begin_to_end(cause, Some(signal));
         }
