@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// For the day when something hangs: it is never reached otherwise.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -221,17 +222,11 @@ impl Program {
 
     pub(crate) fn end(mut self) -> Ended {
         let mut child = self.child.take().unwrap();
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-            if begun.elapsed() > LIMIT {
-                let _ = child.kill();
-                panic!("it does not end\n{}\n{}", self.out.text(), self.err.text());
-            }
-            thread::sleep(Duration::from_millis(2));
-        };
+        if !has_ended_in_time(&child) {
+            let _ = child.kill();
+            panic!("it does not end\n{}\n{}", self.out.text(), self.err.text());
+        }
+        let status = child.wait().unwrap();
         let (bytes, err) = (self.out.rest(), self.err.rest());
         let out = String::from_utf8_lossy(&bytes).into_owned();
         Ended { status, bytes, out, err: String::from_utf8_lossy(&err).into_owned() }
@@ -313,6 +308,13 @@ impl Text {
 pub(crate) fn send(signal: &str, pid: u32) {
     let sent = Command::new("sh").args(["-c", &format!("kill -s {signal} {pid}")]).status().unwrap();
     assert!(sent.success(), "{signal} to {pid}");
+}
+
+/// Waits for the end of a child. False: it takes too long.
+pub(crate) fn has_ended_in_time(child: &Child) -> bool {
+    let handle = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap();
+    let limit = Timespec { tv_sec: LIMIT.as_secs() as i64, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&limit)).unwrap() == 1
 }
 
 /// The state of a process: `T` is stopped, `Z` has ended and was not waited for. `None` if it is not there.

@@ -102,17 +102,14 @@ fn usr1_shows_what_runs() {
     let (mut here, mut go) = (folder.gate("here"), folder.gate("go"));
     folder
         .write("jobs.toml", "[job.build]\nrun='echo compiling; echo $$ > pids; echo > here; read x < go'\n");
-    let program = folder.tg(["run", "--output", "none", "-f", "jobs.toml"]).start();
+    let program = folder.tg(["run", "--output", "prefix", "-f", "jobs.toml"]).start();
     here.hears();
-    let mut shown = program.err.text();
-    until("the list", || {
-        program.signal("USR1");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        shown = program.err.text();
-        shown.contains("compiling")
-    });
-    assert!(shown.contains("tg: 1 job running"), "{shown}");
-    assert!(shown.contains(&format!("build  pid {}", pids(&folder, "pids")[0])), "{shown}");
+    // What the job says, tg has taken in before it shows it.
+    program.out.wait_for("compiling");
+    program.signal("USR1");
+    program.err.wait_for("tg: 1 job running");
+    program.err.wait_for(&format!("build  pid {}", pids(&folder, "pids")[0]));
+    program.err.wait_for("compiling");
     go.opens(1);
     program.end().code(0);
 }

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use taskgroup::map;
 
+use super::Outcome;
 use super::common::multi_thread;
-
-type Outcome<T> = Result<T, &'static str>;
 
 /// Counts who has finished; a thread can wait for a number of them.
 #[derive(Default)]

@@ -3,7 +3,6 @@
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures::{StreamExt, poll};
 use taskgroup::{TaskGroup, finally, map, scope, shield, timeout};
@@ -11,13 +10,9 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::common::{Alive, Guard, Steps, multi_thread, within_an_hour};
+use super::{Outcome, millis};
 
-type Outcome<T> = Result<T, &'static str>;
 type Group = TaskGroup<&'static str>;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 /// Items that hold a guard, from an iterator that holds one too.
 fn guarded(alive: &Alive) -> impl Iterator<Item = Guard> + Send + 'static {

@@ -3,20 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use taskgroup::{OnFailure, map, map_stream};
 use tokio::time::sleep;
 
-use super::InFlight;
 use super::common::{Alive, multi_thread, within_an_hour};
-
-type Outcome<T> = Result<T, &'static str>;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
+use super::{InFlight, Outcome, millis};
 
 #[tokio::test(start_paused = true)]
 async fn results_come_as_they_complete() {

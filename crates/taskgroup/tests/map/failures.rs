@@ -1,38 +1,16 @@
 //! Errors and panics: of items, of what makes and holds them, and of destructors.
 
-use std::any::Any;
-use std::future::{Future, pending};
-use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::future::pending;
 
-use futures::FutureExt;
 use taskgroup::{
-    CancelReason, CancelToken, Cancelled, ErrorGroup, OnFailure, OnPanic, finally, is_cancelled, map, shield,
+    CancelReason, CancelToken, Cancelled, OnFailure, OnPanic, finally, is_cancelled, map, shield,
 };
 use tokio::time::sleep;
 
 use super::common::{Alive, Steps, multi_thread, within_an_hour};
-
-type Outcome<T> = Result<T, &'static str>;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
+use super::{Outcome, millis, paths, payload, text};
 
 /// What the future panics with.
-async fn payload<F: Future>(future: F) -> Box<dyn Any + Send> {
-    let caught = AssertUnwindSafe(within_an_hour(future)).catch_unwind().await;
-    caught.err().expect("it panics")
-}
-
-fn text(payload: Box<dyn Any + Send>) -> &'static str {
-    payload.downcast_ref::<&'static str>().copied().expect("a text")
-}
-
-fn paths<E: 'static>(errors: &ErrorGroup<E>) -> Vec<&str> {
-    errors.failures().iter().map(|failure| failure.path()).collect()
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_first_failure_cancels_the_rest_and_waits_for_them() {
     let (alive, steps) = (Alive::new(), Steps::default());

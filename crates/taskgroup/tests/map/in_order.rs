@@ -3,19 +3,13 @@
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use taskgroup::{OnFailure, OnPanic, map, map_stream};
 use tokio::time::{Instant, sleep};
 
 use super::common::{Alive, multi_thread, within_an_hour};
-
-type Outcome<T> = Result<T, &'static str>;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
+use super::{Outcome, millis};
 
 #[tokio::test(start_paused = true)]
 async fn each_result_waits_for_those_before_it() {

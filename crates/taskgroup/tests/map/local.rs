@@ -7,27 +7,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, poll, stream};
-use taskgroup::{ErrorGroup, LocalGroup, OnFailure, map_local, map_local_stream};
+use taskgroup::{LocalGroup, OnFailure, map_local, map_local_stream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
-use super::InFlight;
 use super::common::within_an_hour;
-
-type Outcome<T> = Result<T, &'static str>;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-async fn double(number: usize) -> Outcome<usize> {
-    Ok(number * 2)
-}
-
-fn paths<E: 'static>(errors: &ErrorGroup<E>) -> Vec<&str> {
-    errors.failures().iter().map(|failure| failure.path()).collect()
-}
+use super::{InFlight, Outcome, double, millis, paths};
 
 // What only the local form can do.
 

@@ -1,41 +1,17 @@
 //! Inside the task that awaits them: failures and panics, cancels from outside and drops in the middle, as for `map`.
 
-use std::any::Any;
 use std::cell::Cell;
-use std::future::{Future, pending};
-use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::future::pending;
 
-use futures::{FutureExt, StreamExt, poll};
+use futures::{StreamExt, poll};
 use taskgroup::{
-    CancelReason, ErrorGroup, LocalGroup, OnFailure, OnPanic, TaskGroup, finally, map_local, shield, timeout,
+    CancelReason, LocalGroup, OnFailure, OnPanic, TaskGroup, finally, map_local, shield, timeout,
 };
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::common::{Alive, Guard, Steps, within_an_hour};
-
-type Outcome<T> = Result<T, &'static str>;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-async fn double(number: usize) -> Outcome<usize> {
-    Ok(number * 2)
-}
-
-fn paths<E: 'static>(errors: &ErrorGroup<E>) -> Vec<&str> {
-    errors.failures().iter().map(|failure| failure.path()).collect()
-}
-
-async fn payload<F: Future>(future: F) -> Box<dyn Any + Send> {
-    AssertUnwindSafe(within_an_hour(future)).catch_unwind().await.err().expect("it panics")
-}
-
-fn text(payload: Box<dyn Any + Send>) -> &'static str {
-    payload.downcast_ref::<&'static str>().copied().expect("a text")
-}
+use super::{Outcome, double, millis, paths, payload, text};
 
 #[tokio::test(start_paused = true)]
 async fn the_first_failure_cancels_the_rest_and_waits_for_them() {

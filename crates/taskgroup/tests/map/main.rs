@@ -12,8 +12,40 @@ mod local;
 mod local_ends;
 mod ordered;
 
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::within_an_hour;
+use futures::FutureExt;
+use taskgroup::ErrorGroup;
+
+type Outcome<T> = Result<T, &'static str>;
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+async fn double(number: usize) -> Outcome<usize> {
+    Ok(number * 2)
+}
+
+/// Who failed, each with the way to it.
+fn paths<E: 'static>(errors: &ErrorGroup<E>) -> Vec<&str> {
+    errors.failures().iter().map(|failure| failure.path()).collect()
+}
+
+/// The payload of the panic with which it ends.
+async fn payload<F: Future>(future: F) -> Box<dyn Any + Send> {
+    AssertUnwindSafe(within_an_hour(future)).catch_unwind().await.err().expect("it panics")
+}
+
+fn text(payload: Box<dyn Any + Send>) -> &'static str {
+    payload.downcast_ref::<&'static str>().copied().expect("a text")
+}
 
 /// Counts what is in flight, and the most that ever was.
 #[derive(Clone, Default)]

@@ -3,25 +3,14 @@
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures::{StreamExt, poll, stream};
 use taskgroup::{map, map_stream};
 use tokio::sync::{Barrier, Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 
-use super::InFlight;
 use super::common::{Alive, multi_thread, within_an_hour};
-
-type Outcome<T> = Result<T, &'static str>;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-async fn double(number: usize) -> Outcome<usize> {
-    Ok(number * 2)
-}
+use super::{InFlight, Outcome, double, millis};
 
 #[tokio::test(start_paused = true)]
 async fn results_stand_in_the_order_of_the_items() {
